@@ -16,6 +16,7 @@
 //! | [`adapters`] | every source, every sink, HTTP |
 //! | [`app`] | configuration, composition, run and stop |
 //! | [`seal`] | histories, figures, and other frameworks' models made into bundles |
+//! | [`report`] | pages that open from disk, and the report of a replay |
 //! | `train` | the offline trainer (cargo feature `train`) |
 //! | [`tools`] | feed, bridge, watch, bench |
 //! | [`cli`] | the command line |
@@ -36,6 +37,7 @@ pub mod keep;
 pub mod net;
 pub mod ops;
 pub mod ports;
+pub mod report;
 pub mod seal;
 pub mod shard;
 pub mod tools;

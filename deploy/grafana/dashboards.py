@@ -394,6 +394,17 @@ DASHBOARDS = {
                (gauge("tickcast_score_coverage_ratio", 'over="recent"'),
                 "{{instance}} {{model}} held"),
                (gauge("tickcast_score_coverage_target_ratio"), "{{instance}} {{model}} wanted")),
+        series("Signals that were right", "percentunit",
+               "Share of signals whose truth went their way, with its 95 % interval, and that of as many "
+               "signals that know nothing. An interval that holds the latter is no evidence.",
+               (gauge("tickcast_signal_hit_ratio"), "{{instance}} {{model}} {{bound}}"),
+               (gauge("tickcast_signal_hit_chance_ratio"), "{{instance}} {{model}} by chance")),
+        series("Precision of signals", "percentunit",
+               "Share of the given signals whose truth was beyond the threshold, and the share of all "
+               "truths that were.",
+               (gauge("tickcast_signal_precision_ratio", 'bound="value"'),
+                "{{instance}} {{model}} {{signal}}"),
+               (gauge("tickcast_signal_base_ratio"), "{{instance}} {{model}} {{signal}} base rate")),
         series("Skill of a symbol", "none",
                "As above, of each symbol that metrics.symbols lists, and of all others as `other`.",
                (gauge("tickcast_score_symbol_skill", 'symbol=~"$symbol"'),

@@ -9,13 +9,15 @@ use std::rc::Rc;
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::replay_report::{ReportArgs, Reports};
 use super::shared::{FileArgs, open_file};
 use super::{Global, absent, topic};
 use crate::adapters::file::{FileFormat, FileRecords, FileSettings};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, KafkaUrl, TopicPlace};
 use crate::app::check_together;
 use crate::app::config::Config;
-use crate::core::domain::UnixNanos;
+use crate::core::domain::{Forecast, Symbol, UnixNanos};
+use crate::core::score::Score;
 use crate::core::text::excerpt_of_bytes;
 use crate::core::verdict::{LEVEL, Pool, Verdict, Word};
 use crate::engine::model::RefusedVersion;
@@ -29,6 +31,9 @@ const EXAMPLES: &str = "\
 Examples:
   A file:
     tickcast replay -c config/tickcast.toml --input ticks.jsonl --output forecasts.jsonl
+
+  The same with a report of what the forecasts were worth, one page that opens from disk:
+    tickcast replay --input ticks.jsonl --output /dev/null --report report.html
 
   What a Kafka topic holds of one day, and of all time up to now:
     tickcast replay --input kafka://127.0.0.1:9092/ticks --from 2026-03-02 --to 2026-03-03
@@ -82,6 +87,8 @@ pub(super) struct ReplayArgs {
     /// of any spacing (model.cadence)
     #[arg(long)]
     accept_times: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
@@ -89,13 +96,15 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     // No version comes while a recording is read.
     config.models.retain(|model| model.role != Role::Vacant);
     let mut input = open(args, &config)?;
-    let mut pipelines = pipelines(args, &config, global)?;
+    let mut reports = args.report.open()?;
+    let mut pipelines = pipelines(args, &config, global, &mut reports)?;
     let is_enough = Rc::new(Cell::new(false));
     let open = |path: &Path| open_output(path, &is_enough);
     let mut output = Output {
         forecasts: open(&args.output)?,
         shadows: args.shadows.as_deref().map(open).transpose()?,
         scores: args.scores.as_deref().map(open).transpose()?,
+        reports,
         is_enough: Rc::clone(&is_enough),
     };
     let progress = progress_bar(&*input);
@@ -108,6 +117,7 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
         return outcome;
     }
     summarise(&pipelines, &refusals, watch.elapsed().as_secs_f64());
+    output.reports.write()?;
     outcome?;
     let tally = pipelines.tally();
     if tally.ticks > 0 && tally.used == 0 {
@@ -126,7 +136,12 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
 }
 
 /// Every model of the configuration, proved.
-fn pipelines(args: &ReplayArgs, config: &Config, global: &Global) -> Result<Pipelines, Exit> {
+fn pipelines(
+    args: &ReplayArgs,
+    config: &Config,
+    global: &Global,
+    reports: &mut Reports,
+) -> Result<Pipelines, Exit> {
     let super::Proven { runtime, chosen, .. } = super::proven(config, global)?;
     let bundles: Vec<_> = chosen.iter().map(|chosen| &chosen.bundle).collect();
     check_together(config, &bundles)?;
@@ -141,7 +156,7 @@ fn pipelines(args: &ReplayArgs, config: &Config, global: &Global) -> Result<Pipe
             tell!("version {version} of {name} does not prove itself, so it is not used: {reason}");
         }
         settings = config.pipeline_of(model);
-        settings.keeps_scores |= args.scores.is_some();
+        settings.keeps_scores |= args.scores.is_some() || reports.is_asked();
         settings.time_format = args.file.time_format()?.unwrap_or(settings.time_format);
         if args.accept_times {
             settings.accepts_times = true;
@@ -155,6 +170,7 @@ fn pipelines(args: &ReplayArgs, config: &Config, global: &Global) -> Result<Pipe
         if let Some(why) = pipeline.passed_over() {
             tell!("{} is computed by ONNX Runtime and not natively: {why}", model.name);
         }
+        reports.add(bundle, settings.signals);
         built.push(pipeline);
     }
     config.pipelines(built, &settings)
@@ -253,6 +269,7 @@ struct Output {
     forecasts: Box<dyn Write>,
     shadows: Option<Box<dyn Write>>,
     scores: Option<Box<dyn Write>>,
+    reports: Reports,
     /// Whether the reader of standard output has had enough.
     is_enough: Rc<Cell<bool>>,
 }
@@ -431,7 +448,7 @@ fn flush_all(pipelines: &mut Pipelines, output: &mut Output) -> Result<(), Exit>
 /// Infers what waits, writes its forecasts, moves the states on.
 fn flush(pipeline: &mut Pipeline, output: &mut Output) -> Result<(), Exit> {
     pipeline.infer(Haste::Latency).map_err(Exit::because(Failure::Internal))?;
-    let Output { forecasts, shadows, scores, .. } = output;
+    let Output { forecasts, shadows, scores, reports, .. } = output;
     let (mut no_shadows, mut no_scores) = (io::sink(), io::sink());
     let scores: &mut dyn Write = match scores {
         Some(scores) => scores,
@@ -442,10 +459,17 @@ fn flush(pipeline: &mut Pipeline, output: &mut Output) -> Result<(), Exit> {
         (Role::Shadow | Role::Vacant, Some(shadows)) => shadows,
         (Role::Shadow | Role::Vacant, None) => &mut no_shadows,
     };
-    let write = |_: &_, record: &[u8]| write_line(forecasts, record);
-    pipeline.emit(write).map_err(|error| failed_output(&error))?;
-    let write = |_: &_, record: &[u8]| write_line(scores, record);
-    pipeline.emit_scores(write).map_err(|error| failed_output(&error))?;
+    let model = pipeline.post().index;
+    let write = |symbol: &Symbol, forecast: &Forecast, record: &[u8]| {
+        reports.forecast(model, symbol.as_str(), forecast);
+        write_line(forecasts, record)
+    };
+    pipeline.emit_values(write).map_err(|error| failed_output(&error))?;
+    let write = |symbol: &Symbol, score: &Score, record: &[u8]| {
+        reports.score(model, symbol.as_str(), score);
+        write_line(scores, record)
+    };
+    pipeline.emit_score_values(write).map_err(|error| failed_output(&error))?;
     pipeline.engine_mut().advance().map_err(Exit::because(Failure::Internal))
 }
 

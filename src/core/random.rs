@@ -1,4 +1,4 @@
-//! Seeded random numbers for initial weights, shuffling and dropout.
+//! Seeded random numbers for initial weights, shuffling, dropout and samples.
 //!
 //! Owns: the generator xoshiro256++ (Blackman and Vigna, <https://prng.di.unimi.it>), seeded by
 //! `SplitMix64` as its authors advise, and the few distributions the trainer draws from.
@@ -21,6 +21,10 @@ pub enum Purpose {
     Order,
     /// Dropout masks.
     Dropout,
+    /// Samples with replacement.
+    Bootstrap,
+    /// Which scores a report draws.
+    Sample,
 }
 
 /// The generator.
@@ -37,6 +41,8 @@ impl Random {
             Purpose::Labels => 6,
             Purpose::Order => 2,
             Purpose::Dropout => 3,
+            Purpose::Bootstrap => 4,
+            Purpose::Sample => 5,
         };
         // Hashing the stream number first keeps seed 1 stream 2 away from seed 2 stream 1.
         let mut mixer = SplitMix64(seed ^ SplitMix64(stream).next());
@@ -154,6 +160,8 @@ mod tests {
             first(1, Purpose::Labels),
             first(1, Purpose::Order),
             first(1, Purpose::Dropout),
+            first(1, Purpose::Bootstrap),
+            first(1, Purpose::Sample),
             first(2, Purpose::Initial),
             first(2, Purpose::Order),
         ];

@@ -28,7 +28,7 @@ const BEFORE: [(u16, &[u8]); 3] = [(2, &[0; 4]), (3, &[0]), (4, &[])];
 
 /// Layout 5, with what it lacks at its end: a byte for each field that came later, which stands for
 /// an absent one.
-const LAYOUT_5: (u16, &[u8]) = (5, &[0; 3]);
+const LAYOUT_5: (u16, &[u8]) = (5, &[0; 4]);
 
 const MODEL: std::ops::Range<usize> = 6..22;
 const CHECKSUM: std::ops::Range<usize> = 22..30;
@@ -125,8 +125,8 @@ impl StateCodec {
             return Err(StateError::OtherModel);
         }
         let payload = &bytes[HEADER_BYTES..];
-        let state = match before {
-            Some((_, lacking)) => {
+        let state = match (before, with_ledger) {
+            (Some((_, lacking)), _) => {
                 postcard::from_bytes::<SnapshotBefore>(&[payload, lacking].concat()).map(Into::into)
             }
             None if version == LAYOUT_5.0 => postcard::from_bytes(&[payload, LAYOUT_5.1].concat()),
@@ -191,7 +191,8 @@ mod tests {
         }
         let state = engine.snapshot().remove(0);
         let shed = codec.encode(&state);
-        let count = shed[shed.len() - LEDGER_BYTES - 1];
+        let signals = postcard::to_allocvec(&state.signals()).unwrap();
+        let count = shed[shed.len() - signals.len() - LEDGER_BYTES - 1];
         assert_eq!((codec.decode(&shed), count), (Ok(state), 4));
     }
 
@@ -214,6 +215,48 @@ mod tests {
         let checksum = checksum(&before);
         before[CHECKSUM].copy_from_slice(&checksum);
         before
+    }
+
+    /// A state of layout 5 has no signals; what waits there has those of the thresholds.
+    #[test]
+    fn a_state_of_the_layout_without_signals_is_read() {
+        let bundle = bundle(&[Mode::Full]);
+        let limits = EngineLimits { symbols_max: 10, batch_rows_max: 10 };
+        let engine = || {
+            let backend = bundle.open(&NullRuntime).unwrap();
+            let plans = bundle.plans().clone();
+            let mut engine =
+                Engine::new(plans, Mode::Full, bundle.signature(), backend, limits).unwrap();
+            engine.scores_mut().keep();
+            engine
+        };
+        let step = |engine: &mut Engine, minute: i64| {
+            let close = if minute % 2 == 0 { 1.0 } else { 3.0 };
+            assert_eq!(engine.push(&tick("A", minute, close), None), Pushed::Taken);
+            engine.infer(crate::engine::symbols::Haste::Throughput, &mut Vec::new()).unwrap();
+        };
+        let mut stopped = engine();
+        (0..9).for_each(|minute| step(&mut stopped, minute));
+        let state = stopped.snapshot().remove(0);
+        let codec = StateCodec::new(bundle.manifest(), Mode::Full);
+        let newest = codec.encode(&state);
+        let signals = postcard::to_allocvec(&state.signals()).unwrap();
+        let mut before = newest.strip_suffix(&*signals).unwrap().to_vec();
+        before[4..6].copy_from_slice(&5_u16.to_le_bytes());
+        let checksum = checksum(&before);
+        before[CHECKSUM].copy_from_slice(&checksum);
+        let read = codec.decode(&before).unwrap();
+        assert_eq!(read.signals(), None);
+        let mut restored = engine();
+        assert!(restored.restore(&[read], None).unwrap().is_empty());
+        (9..12).for_each(|minute| step(&mut restored, minute));
+        (9..12).for_each(|minute| step(&mut stopped, minute));
+        let signals = |engine: &mut Engine| -> Vec<_> {
+            engine.scores_mut().take().map(|score| (score.as_of, score.signal)).collect()
+        };
+        let (restored, stopped) = (signals(&mut restored), signals(&mut stopped));
+        assert_eq!(restored.len(), 3);
+        assert_eq!(restored, stopped[stopped.len() - 3..]);
     }
 
     /// A forecast that waited in a state of layout 4 is scored, beside persistence.

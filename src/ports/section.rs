@@ -389,6 +389,8 @@ impl<'p> Section<'p> {
             Some(ValueKind::Float(number)) => Some(number),
             // 1 is as good as 1.0. No setting is so large that this rounds.
             Some(ValueKind::I64(number)) => Some(number as f64),
+            // Variables of the environment are texts.
+            Some(ValueKind::String(text)) => text.parse().ok(),
             _ => None,
         };
         number.filter(|number| number.is_finite() && fits(*number)).unwrap_or_else(|| {

@@ -7,7 +7,7 @@
 //! averages.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -17,7 +17,10 @@ use super::shift::{Board as ShiftBoard, ShiftMetrics};
 use crate::core::baseline::BaselineKind;
 use crate::core::blend::WEIGHT_PARTS;
 use crate::core::domain::Symbol;
-use crate::core::score::{Evidence, SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
+use crate::core::score::{
+    Evidence, GroupSums, SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored,
+};
+use crate::core::signal::{COUNTS_LENGTH, SideCounts, SignalCounts};
 use crate::core::verdict::{LEVEL, POOL_LENGTH, Pool, Word};
 use crate::engine::pipeline::{Pipeline, Pipelines, RivalPool};
 use crate::engine::symbols::Engine;
@@ -67,6 +70,8 @@ pub struct ScoredModel {
     pub features: Vec<String>,
     /// Of a blend: its experts.
     pub experts: Vec<String>,
+    /// How many steps ahead it looks.
+    pub horizon_steps: u32,
 }
 
 impl ScoredModel {
@@ -78,6 +83,7 @@ impl ScoredModel {
             against: pipeline.engine().scores().against(),
             features: pipeline.manifest().features.clone(),
             experts: pipeline.experts().to_vec(),
+            horizon_steps: pipeline.engine().scores().horizon_steps(),
         };
         pipelines.each().map(model).collect()
     }
@@ -93,6 +99,8 @@ struct Board {
     /// The place in the configuration of the live model that a shadow is compared with, or
     /// [`NO_RIVAL`].
     rival: AtomicUsize,
+    /// How many steps ahead it looks, which another version may change as well.
+    horizon_steps: AtomicU32,
 }
 
 /// What the shards have laid down of shadows and the live models of their seats; cloning shares it.
@@ -108,13 +116,15 @@ impl RivalBoard {
                 groups: Vec::new(),
                 pools: Vec::new(),
                 rivals: vec![AtomicPool::default()],
+                signals: Vec::new(),
                 recent: AtomicSums::default(),
                 weights: Vec::new(),
                 weighed: AtomicU64::default(),
             };
             laid.rivals[0].store(pool);
             let (against, rival) = (AtomicUsize::new(0), AtomicUsize::new(rival.unwrap_or(NO_RIVAL)));
-            Arc::new(Board { shards: vec![laid], experts: Vec::new(), against, rival })
+            let (shards, experts, horizon_steps) = (vec![laid], Vec::new(), AtomicU32::new(1));
+            Arc::new(Board { shards, experts, against, rival, horizon_steps })
         };
         Self(pools.iter().map(board).collect())
     }
@@ -144,6 +154,8 @@ struct Laid {
     pools: Vec<AtomicPool>,
     /// The evidence of the same groups about the rival.
     rivals: Vec<AtomicPool>,
+    /// How the signals of the same groups did.
+    signals: Vec<AtomicCounts>,
     recent: AtomicSums,
     /// Of each expert of a blend, the sum of its newest weights over all symbols.
     weights: Vec<AtomicU64>,
@@ -157,6 +169,10 @@ struct AtomicSums([AtomicU64; SUMS_LENGTH]);
 
 /// Evidence that one thread writes and others read.
 struct AtomicPool([AtomicU64; POOL_LENGTH]);
+
+/// Counts of signals that one thread writes and others read.
+#[derive(Default)]
+struct AtomicCounts([AtomicU64; COUNTS_LENGTH]);
 
 /// Makes the gauges of what was laid down.
 struct Gauges {
@@ -178,6 +194,12 @@ struct Gauges {
     verdict_symbols: GaugeVec,
     symbol_verdict: GaugeVec,
     weight: GaugeVec,
+    signal_scores: GaugeVec,
+    signal_precision: GaugeVec,
+    signal_recall: GaugeVec,
+    signal_base: GaugeVec,
+    signal_hit: GaugeVec,
+    signal_chance: GaugeVec,
 }
 
 impl ScoreMetrics {
@@ -204,6 +226,7 @@ impl ScoreMetrics {
             groups: (0..=listed.len()).map(|_| AtomicSums::default()).collect(),
             pools: (0..=listed.len()).map(|_| AtomicPool::default()).collect(),
             rivals: (0..=listed.len()).map(|_| AtomicPool::default()).collect(),
+            signals: (0..=listed.len()).map(|_| AtomicCounts::default()).collect(),
             recent: AtomicSums::default(),
             weights: model.experts.iter().map(|_| AtomicU64::default()).collect(),
             weighed: AtomicU64::default(),
@@ -212,7 +235,8 @@ impl ScoreMetrics {
             let shards = (0..shards).map(|_| laid(model)).collect();
             let against = AtomicUsize::new(model.against as usize);
             let (experts, rival) = (model.experts.clone(), AtomicUsize::new(NO_RIVAL));
-            Arc::new(Board { shards, experts, against, rival })
+            let horizon_steps = AtomicU32::new(model.horizon_steps);
+            Arc::new(Board { shards, experts, against, rival, horizon_steps })
         };
         let boards: Vec<_> =
             models.iter().map(|model| (model.name.clone(), board(model))).collect();
@@ -296,12 +320,14 @@ impl ShardScores {
         waiting.add(count(tally.waiting) - count(shown.waiting));
         drifting.add(count(tally.drifting) - count(shown.drifting));
         board.against.store(book.against() as usize, Ordering::Relaxed);
+        board.horizon_steps.store(book.horizon_steps(), Ordering::Relaxed);
         if let Some(laid) = board.shards.get(self.shard) {
             board.rival.store(rival, Ordering::Relaxed);
-            book.show_changed(|group, sums, [pool, rivals]| {
+            book.show_changed(|group, GroupSums { sums, pool, rivals, signals, .. }| {
                 laid.groups[group].store(sums);
                 laid.pools[group].store(pool);
                 laid.rivals[group].store(rivals);
+                laid.signals[group].store(signals);
             });
             if tally.scores != shown.scores {
                 laid.recent.store(&book.recent());
@@ -372,6 +398,22 @@ impl AtomicPool {
             *number = cell.load(Ordering::Relaxed);
         }
         Pool::from_array(numbers)
+    }
+}
+
+impl AtomicCounts {
+    fn store(&self, counts: &SignalCounts) {
+        for (cell, count) in self.0.iter().zip(counts.to_array()) {
+            cell.store(count, Ordering::Relaxed);
+        }
+    }
+
+    fn load(&self) -> SignalCounts {
+        let mut counts = [0; COUNTS_LENGTH];
+        for (count, cell) in counts.iter_mut().zip(&self.0) {
+            *count = cell.load(Ordering::Relaxed);
+        }
+        SignalCounts::from_array(counts)
     }
 }
 
@@ -467,10 +509,40 @@ impl Gauges {
                 "What an expert weighs in the newest forecasts of a blend, on average over symbols.",
                 &["model", "expert"],
             )?,
+            signal_scores: gauges(
+                "tickcast_signal_scores",
+                "Scores by signal: how often it was told, how often its truth happened, and both.",
+                &["model", "signal", "outcome"],
+            )?,
+            signal_precision: gauges(
+                "tickcast_signal_precision_ratio",
+                "Share of the told signals that happened, with its 95 % interval.",
+                &["model", "signal", "bound"],
+            )?,
+            signal_recall: gauges(
+                "tickcast_signal_recall_ratio",
+                "Share of what happened that was told, with its 95 % interval.",
+                &["model", "signal", "bound"],
+            )?,
+            signal_base: gauges(
+                "tickcast_signal_base_ratio",
+                "Share of all scores in which the truth of a signal happened.",
+                &["model", "signal"],
+            )?,
+            signal_hit: gauges(
+                "tickcast_signal_hit_ratio",
+                "Share of signals whose truth went their way, with its 95 % interval.",
+                &["model", "bound"],
+            )?,
+            signal_chance: gauges(
+                "tickcast_signal_hit_chance_ratio",
+                "The hit ratio of as many signals that know nothing.",
+                &["model"],
+            )?,
         })
     }
 
-    fn all(&self) -> [&GaugeVec; 15] {
+    fn all(&self) -> [&GaugeVec; 21] {
         [
             &self.skill,
             &self.error,
@@ -487,6 +559,12 @@ impl Gauges {
             &self.verdict_symbols,
             &self.symbol_verdict,
             &self.weight,
+            &self.signal_scores,
+            &self.signal_precision,
+            &self.signal_recall,
+            &self.signal_base,
+            &self.signal_hit,
+            &self.signal_chance,
         ]
     }
 
@@ -500,6 +578,41 @@ impl Gauges {
             let count = pool.symbols(word) as f64;
             self.verdict_symbols.with_label_values(&[model, against, word.label()]).set(count);
         }
+    }
+}
+
+impl Gauges {
+    /// Sets how the signals of a model did.
+    fn set_signals(&self, model: &str, counts: &SignalCounts, horizon_steps: u32) {
+        let set = |gauge: &GaugeVec, labels: &[&str], hits: u64, tries: u64| {
+            let share = SignalCounts::share(hits, tries, horizon_steps);
+            let bounds = [
+                ("value", share.map(|share| share.value)),
+                ("lower", share.map(|share| share.limits.low)),
+                ("upper", share.map(|share| share.limits.high)),
+            ];
+            for (bound, figure) in bounds {
+                let labels = [&[model], labels, &[bound]].concat();
+                gauge.with_label_values(&labels).set(known(figure));
+            }
+        };
+        for (signal, side) in [("buy", &counts.buy), ("sell", &counts.sell)] {
+            let SideCounts { detection, .. } = side;
+            for (outcome, count) in [
+                ("told", detection.told),
+                ("happened", detection.happened),
+                ("both", detection.hits),
+            ] {
+                let labels = [model, signal, outcome];
+                self.signal_scores.with_label_values(&labels).set(count as f64);
+            }
+            set(&self.signal_precision, &[signal], detection.hits, detection.told);
+            set(&self.signal_recall, &[signal], detection.hits, detection.happened);
+            let base = self.signal_base.with_label_values(&[model, signal]);
+            base.set(known(counts.base_rate(side)));
+        }
+        set(&self.signal_hit, &[], counts.right(), counts.directed());
+        self.signal_chance.with_label_values(&[model]).set(known(counts.hit_rate_by_chance()));
     }
 }
 
@@ -547,7 +660,7 @@ impl Collector for Gauges {
                 let gauge = self.weight.with_label_values(&[&**model, &**expert]);
                 gauge.set(board.mean_weight(at));
             }
-            let Board { shards, against, .. } = &**board;
+            let Board { shards, against, horizon_steps, .. } = &**board;
             let against = BaselineKind::ALL.get(against.load(Ordering::Relaxed));
             let against = against.copied().unwrap_or_default().label();
             let (mut whole, mut evidence) = (Sums::default(), Pool::default());
@@ -574,6 +687,8 @@ impl Collector for Gauges {
                     gauge.set(number(pool.word(LEVEL)));
                 }
             }
+            let signals = shards.iter().flat_map(|laid| &laid.signals).map(AtomicCounts::load);
+            self.set_signals(model, &signals.sum(), horizon_steps.load(Ordering::Relaxed));
             let recent = shards.iter().map(|laid| laid.recent.load()).sum();
             for (over, sums) in [("weighted", whole), ("recent", recent)] {
                 set(model, over, &sums, of_model);
@@ -590,7 +705,9 @@ impl Collector for Gauges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::domain::UnixNanos;
+    use crate::core::domain::{Signal, UnixNanos};
+    use crate::core::forecast::SignalThresholds;
+    use crate::core::proportion::wilson;
     use crate::core::verdict::{Ledger, LedgerRule};
 
     fn sums(scale: f64) -> Sums {
@@ -621,6 +738,7 @@ mod tests {
             } else {
                 vec![]
             },
+            horizon_steps: 2,
         };
         let models = [model("m", 0.9), model("n", 0.8)];
         let listed = [Symbol::new("A").unwrap()];
@@ -669,6 +787,29 @@ mod tests {
         assert_eq!((weight("vol"), weight("average")), (0.8, 0.2), "a mean over all symbols");
         let other = r#"tickcast_score_skill{model="n",over="weighted"}"#;
         assert!(value(other).is_nan(), "the scores of one model are none of another");
+        let signal =
+            |name: &str, labels: &str| value(&format!("tickcast_signal_{name}{{{labels}}}"));
+        let precision = |bound: &str| {
+            signal("precision_ratio", &format!(r#"bound="{bound}",model="m",signal="buy""#))
+        };
+        assert!(precision("value").is_nan(), "nothing was told");
+        let thresholds = SignalThresholds { buy_above: 0.5, sell_below: -0.5 };
+        let mut told = SignalCounts::default();
+        for truth in [1.0, -1.0, 1.0, 0.25] {
+            told.note(thresholds, Signal::Buy, truth, 0.0);
+        }
+        first.signals[0].store(&told);
+        second.signals[1].store(&told);
+        // Eight signals two steps ahead are as good as four, and half of them came.
+        let limits = wilson(0.5, 4.0);
+        assert_eq!(precision("value"), 0.5);
+        assert_eq!((precision("lower"), precision("upper")), (limits.low, limits.high));
+        let of_buy = r#"model="m",signal="buy""#;
+        assert_eq!(signal("base_ratio", of_buy), 0.5);
+        assert_eq!(signal("recall_ratio", &format!(r#"bound="value",{of_buy}"#)), 1.0);
+        assert_eq!(signal("scores", r#"model="m",outcome="told",signal="buy""#), 8.0);
+        assert_eq!(signal("hit_ratio", r#"bound="value",model="m""#), 0.75);
+        assert_eq!(signal("hit_chance_ratio", r#"model="m""#), 0.75);
         let verdict = |model: &str| {
             value(&format!(r#"tickcast_verdict{{against="persistence",model="{model}"}}"#))
         };

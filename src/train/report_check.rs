@@ -7,7 +7,8 @@ use std::path::Path;
 use super::config;
 use super::evaluate::{TargetKind, headline};
 use super::job::{Job, Trained};
-use super::report::{assert_well_formed, capitalised, prose};
+use crate::report::text::{capitalised, prose};
+use crate::report::well_formed::assert_well_formed;
 
 /// A run of two symbols, one of which has a name that is markup.
 fn run(folder: &Path, extra: &str) -> (Job, Trained) {

@@ -68,6 +68,7 @@ mod presets;
 mod promotions;
 mod proofs;
 mod reload;
+mod replay_report;
 mod rest;
 mod rivals;
 mod scores;

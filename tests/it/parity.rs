@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use tickcast::core::domain::{
     Field, Fields, Forecast, PartitionId, Position, Quality, Reject, Step, Tick, UnixNanos,
 };
+use tickcast::core::signal::SignalRule;
 use tickcast::engine::inference::NativeRuntime;
 use tickcast::engine::model::manifest::Mode;
 use tickcast::engine::model::{Bundle, Draft};
@@ -121,7 +122,9 @@ fn engine_by(
         backend = Box::new(Poison::new(backend, states));
     }
     let limits = EngineLimits { symbols_max: 100, batch_rows_max };
-    let plans = bundle.plans().clone();
+    let mut plans = bundle.plans().clone();
+    // So that the signal of a forecast depends on what came before it.
+    plans.score = plans.score.with_signals(SignalRule { release: 0.5, cooldown_steps: 2 });
     let mut engine = Engine::new(plans, mode, bundle.signature(), backend, limits).unwrap();
     engine.scores_mut().keep();
     engine

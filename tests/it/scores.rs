@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use tickcast::core::baseline::BaselineKind;
+use tickcast::core::domain::Signal;
 use tickcast::core::score::Evidence;
 use tickcast::core::verdict::Word;
 use tickcast::engine::model::Draft;
@@ -20,6 +21,9 @@ use crate::support::repository;
 
 const SYMBOLS: [&str; 3] = ["A", "B", "C"];
 const DAYS: u32 = 60;
+
+/// So that a signal depends on the signals before it.
+const SIGNALS: &str = "forecast.signals.release = 0.25\nforecast.signals.cooldown_steps = 2\n";
 
 /// The count of the scores of what a model has not seen.
 const UNSEEN: &str = r#"tickcast_scores_total{evidence="unseen"}"#;
@@ -172,7 +176,7 @@ fn no_interval_of_a_wild_series_goes_below_a_loss_of_everything() {
 fn the_daemon_scores_as_a_replay_does_however_many_shards_there_are() {
     let sealed = bundle(|_| {});
     let records = recording();
-    let (_, expected) = replay(&sealed, &records, "");
+    let (_, expected) = replay(&sealed, &records, SIGNALS);
     let of_symbol = |lines: &str, symbol: &str| -> Vec<String> {
         let has = |line: &&str| line.contains(&format!("\"symbol\":\"{symbol}\""));
         lines.lines().filter(has).map(str::to_owned).collect()
@@ -182,7 +186,7 @@ fn the_daemon_scores_as_a_replay_does_however_many_shards_there_are() {
         let path = folder.path().join("scores.jsonl");
         let feed = ScriptedFeed::start();
         let settings = format!(
-            "publish.scores = '{}'\nengine.shards = {shards}\nmetrics.symbols = ['B']\n",
+            "publish.scores = '{}'\nengine.shards = {shards}\nmetrics.symbols = ['B']\n{SIGNALS}",
             path.display()
         );
         let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), &settings);
@@ -218,7 +222,7 @@ fn long_recording() -> Vec<String> {
 fn a_verdict_goes_on_over_a_restart() {
     let sealed = bundle(|_| {});
     let records = long_recording();
-    let (_, expected) = replay(&sealed, &records, "");
+    let (_, expected) = replay(&sealed, &records, SIGNALS);
     let expected = scores(&expected);
     let words: BTreeSet<_> = expected.iter().map(|score| verdict(score).word.label()).collect();
     assert!(words.contains("too_early") && words.len() > 1, "{words:?}");
@@ -226,7 +230,7 @@ fn a_verdict_goes_on_over_a_restart() {
     let lines = folder.path().join("scores.jsonl");
     let settings = format!(
         "publish.scores = '{}'\nsnapshot.folder = '{}'\nmetrics.symbols = ['A']\n\
-         snapshot.gap_steps_max = 100\n",
+         snapshot.gap_steps_max = 100\n{SIGNALS}",
         lines.display(),
         folder.path().join("states").display()
     );
@@ -252,6 +256,7 @@ fn a_verdict_goes_on_over_a_restart() {
         let written = fs::read_to_string(&lines).unwrap();
         assert_eq!(written.lines().last(), Some(&*newest));
         let newest: ScoreRecord<'_> = serde_json::from_str(&newest).unwrap();
+        assert_eq!(newest.signals.unwrap().scores as usize, count, "of both lives");
         let newest = verdict(&newest);
         assert_eq!(newest.scores as usize, count, "of both lives");
         let labels = r#"against="persistence",model="random""#;
@@ -297,6 +302,9 @@ fn assert_figures_follow_from_scores(metrics: &BTreeMap<String, f64>, scores: &[
         }
         [1.0 - squared / baseline, absolute / weight, covered / weight]
     };
+    let told = scores.iter().filter(|score| score.signal == Some(Signal::Buy)).count();
+    let shown = r#"tickcast_signal_scores{model="random",outcome="told",signal="buy"}"#;
+    assert_eq!(metrics[shown], told as f64);
     let labels = r#"against="persistence",model="random""#;
     let early = format!(r#"tickcast_verdict_symbols{{{labels},word="too_early"}}"#);
     assert_eq!(metrics[&early], SYMBOLS.len() as f64);

@@ -15,6 +15,7 @@ use tickcast::core::domain::{DurationNanos, TimeFormat, TimeUnit, UnixNanos};
 use tickcast::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
 use tickcast::core::forecast::{Interval, Intervals, SignalThresholds, Target};
 use tickcast::core::history::HistoryNeed;
+use tickcast::core::signal::SignalRule;
 use tickcast::engine::inference::{Backend, HostBackend, InferenceError, Runtime, Signature};
 use tickcast::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use tickcast::engine::model::manifest::{
@@ -405,6 +406,7 @@ fn settings(models: &Path, mode: Mode) -> PipelineSettings {
             ..EnginePolicy::default()
         },
         intervals: Intervals::Bundle,
+        signals: SignalRule::default(),
         listed_symbols: Vec::new(),
         recent_scores: 10,
         keeps_scores: true,

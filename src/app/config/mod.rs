@@ -201,6 +201,7 @@ impl Config {
                 ..self.policy
             },
             intervals: self.forecast.intervals,
+            signals: self.forecast.signals,
             listed_symbols: self.metrics.symbols.clone(),
             recent_scores: RECENT_SCORES.div_ceil(self.shards.count),
             keeps_scores: self.publishes_scores(),

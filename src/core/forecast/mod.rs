@@ -126,6 +126,19 @@ pub enum ForecastPlanError {
     Interval,
 }
 
+impl SignalThresholds {
+    /// What a value says by itself.
+    pub fn signal(&self, value: f64) -> Signal {
+        if value > self.buy_above {
+            Signal::Buy
+        } else if value < self.sell_below {
+            Signal::Sell
+        } else {
+            Signal::Hold
+        }
+    }
+}
+
 impl ForecastPlan {
     /// Checks and takes the parts; `horizon` is in event time.
     ///
@@ -182,6 +195,11 @@ impl ForecastPlan {
         &self.target
     }
 
+    /// When a value becomes a signal.
+    pub fn thresholds(&self) -> SignalThresholds {
+        self.thresholds
+    }
+
     /// The share of truths that the intervals are made to hold.
     pub fn coverage(&self) -> f64 {
         self.interval.coverage
@@ -233,13 +251,7 @@ impl ForecastPlan {
         if !numbers.iter().all(|number| number.is_finite()) {
             return None;
         }
-        let signal = if value > self.thresholds.buy_above {
-            Signal::Buy
-        } else if value < self.thresholds.sell_below {
-            Signal::Sell
-        } else {
-            Signal::Hold
-        };
+        let signal = self.thresholds.signal(value);
         Some(Forecast {
             symbol: facts.symbol,
             as_of: facts.as_of,

@@ -1,17 +1,19 @@
 //! The scores of all symbols of one engine.
 //!
-//! Owns a [`SymbolScores`] and a [`Ledger`] for each symbol of the dense index, what groups of
-//! symbols come to, and the scores that nobody has taken yet. Promises that a score depends on its
-//! symbol's steps and forecasts alone, and that the sums over all symbols are those of the symbols
-//! added up, whatever came and went. Never keeps a score unless somebody takes them.
+//! Owns a [`SymbolScores`], a [`Ledger`] and a [`SymbolSignals`] for each symbol of the dense
+//! index, what groups of symbols come to, and the scores that nobody has taken yet. Promises that a
+//! score depends on its symbol's steps and forecasts alone, and that the sums over all symbols are
+//! those of the symbols added up, whatever came and went. Never keeps a score unless somebody takes
+//! them.
 
 use super::recent::Recent;
 use super::rival::Rivalry;
 use super::symbol::SymbolScores;
 use super::{RivalScore, Score, ScorePlan, ScoreTally, Sums, Unscored};
 use crate::core::baseline::{BaselineForecasts, BaselineKind};
-use crate::core::domain::{Evidence, Forecast, Step, Symbol, SymbolId, UnixNanos};
+use crate::core::domain::{Evidence, Forecast, Signal, Step, Symbol, SymbolId, UnixNanos};
 use crate::core::forecast::Margins;
+use crate::core::signal::{SignalCounts, SymbolSignals};
 use crate::core::verdict::{Ledger, Pool, RivalId, RivalLedger};
 use crate::core::window::Window;
 
@@ -26,6 +28,8 @@ pub struct ScoreBook {
     symbols: Vec<SymbolScores>,
     /// The evidence of each symbol.
     ledgers: Vec<Ledger>,
+    /// The signals of each symbol.
+    signals: Vec<SymbolSignals>,
     /// Which group each symbol is in.
     groups: Vec<u16>,
     /// Symbols that are a group of their own, sorted; the last group is that of all others.
@@ -50,11 +54,15 @@ pub struct ScoreBook {
 
 /// What one group comes to.
 #[derive(Clone, Copy, Debug, Default)]
-struct GroupSums {
-    sums: Sums,
-    pool: Pool,
+pub struct GroupSums {
+    /// Over scores that count, older ones with less weight.
+    pub sums: Sums,
+    /// The evidence against the baseline.
+    pub pool: Pool,
     /// The evidence about the rival.
-    rivals: Pool,
+    pub rivals: Pool,
+    /// How signals did.
+    pub signals: SignalCounts,
     /// Whether they have changed since they were last shown.
     changed: bool,
 }
@@ -66,6 +74,7 @@ impl ScoreBook {
             plan,
             symbols: Vec::new(),
             ledgers: Vec::new(),
+            signals: Vec::new(),
             groups: Vec::new(),
             listed: Vec::new(),
             sums: vec![GroupSums::default()],
@@ -126,6 +135,11 @@ impl ScoreBook {
         self.plan.against()
     }
 
+    /// How many steps ahead the forecasts look.
+    pub const fn horizon_steps(&self) -> u32 {
+        self.plan.horizon_steps
+    }
+
     /// The evidence of all symbols together.
     pub fn pool(&self) -> Pool {
         let pools = self.sums.iter().map(|group| &group.pool);
@@ -143,14 +157,13 @@ impl ScoreBook {
         self.has_other_rival
     }
 
-    /// Hands the sums of every group that have changed since the last call to `sink`, with the
-    /// evidence against the baseline and about the rival, by the index of the listed symbol; the
-    /// group of all others comes behind them.
-    pub fn show_changed(&mut self, mut sink: impl FnMut(usize, &Sums, [&Pool; 2])) {
+    /// Hands what every group that has changed since the last call comes to to `sink`, by the index
+    /// of the listed symbol; the group of all others comes behind them.
+    pub fn show_changed(&mut self, mut sink: impl FnMut(usize, &GroupSums)) {
         self.has_other_rival = false;
         for (index, group) in self.sums.iter_mut().enumerate() {
             if std::mem::take(&mut group.changed) {
-                sink(index, &group.sums, [&group.pool, &group.rivals]);
+                sink(index, group);
             }
         }
     }
@@ -201,17 +214,20 @@ impl ScoreBook {
 
     /// Makes room for one more symbol, at the end of the dense index.
     pub fn add_symbol(&mut self, name: &Symbol) {
-        self.add(name, SymbolScores::new(&self.plan), Ledger::new(), None);
+        let signals = SymbolSignals::new(self.plan.kept_steps());
+        self.add(name, SymbolScores::new(&self.plan), Ledger::new(), None, signals);
     }
 
-    /// As [`ScoreBook::add_symbol`], from rest; the scores must fit. Evidence about another rival
-    /// than the one of now is dropped.
+    /// As [`ScoreBook::add_symbol`], from rest; all of it must fit. Evidence about another rival than
+    /// the one of now is dropped. What was stored without signals begins without one, and the
+    /// forecasts that wait have those of the thresholds.
     pub fn restore_symbol(
         &mut self,
         name: &Symbol,
         scores: &SymbolScores,
         ledger: &Ledger,
         rival: Option<&RivalLedger>,
+        signals: Option<&SymbolSignals>,
     ) {
         // The capacity of what comes from rest is not that of a fresh one.
         let mut restored = SymbolScores::new(&self.plan);
@@ -219,7 +235,15 @@ impl ScoreBook {
         self.tally.waiting += restored.waiting();
         self.tally.drifting += u64::from(restored.is_drifting());
         let sums = restored.sums();
-        self.add(name, restored, *ledger, rival);
+        let mut kept = SymbolSignals::new(self.plan.kept_steps());
+        match signals {
+            Some(signals) => kept.clone_from_rest(signals),
+            None => {
+                let rest = SymbolSignals::of_waiting(&self.plan.signals, scores.values());
+                kept.clone_from_rest(&rest);
+            }
+        }
+        self.add(name, restored, *ledger, rival, kept);
         let group = self.groups.last().map_or(0, |group| usize::from(*group));
         self.sums[group].sums += sums;
         self.sums[group].changed = true;
@@ -236,15 +260,18 @@ impl ScoreBook {
         self.sums.iter_mut().for_each(|group| group.changed = true);
     }
 
-    /// Whether scores and evidence from rest are of this model.
+    /// Whether scores, evidence and signals from rest are of this model.
     pub fn fits(
         &self,
         scores: &SymbolScores,
         ledger: &Ledger,
         rival: Option<&RivalLedger>,
+        signals: Option<&SymbolSignals>,
     ) -> bool {
         let mut ledgers = std::iter::once(ledger).chain(rival.map(RivalLedger::ledger));
-        scores.fits(&self.plan) && ledgers.all(|ledger| ledger.is_possible(&self.plan.verdict))
+        scores.fits(&self.plan)
+            && ledgers.all(|ledger| ledger.is_possible(&self.plan.verdict))
+            && signals.is_none_or(|signals| signals.fits(scores.step_count()))
     }
 
     /// A symbol's scores, for rest.
@@ -262,6 +289,11 @@ impl ScoreBook {
         self.rivalry.as_ref().and_then(|rivalry| rivalry.at_rest(id))
     }
 
+    /// A symbol's signals, for rest.
+    pub fn signals(&self, id: SymbolId) -> &SymbolSignals {
+        &self.signals[id.index()]
+    }
+
     /// Forgets a symbol; the last one of the dense index takes its place.
     pub fn swap_remove(&mut self, id: SymbolId) {
         let mut scores = self.symbols.swap_remove(id.index());
@@ -271,6 +303,7 @@ impl ScoreBook {
         if let Some(rivalry) = &mut self.rivalry {
             self.sums[group].rivals.remove(&rivalry.swap_remove(id));
         }
+        self.sums[group].signals -= *self.signals.swap_remove(id.index()).counts();
         self.sums[group].changed = true;
         self.tally.drifting -= u64::from(scores.is_drifting());
         scores.forget(&mut self.tally, Unscored::Left);
@@ -295,12 +328,24 @@ impl ScoreBook {
     pub fn step(&mut self, id: SymbolId, step: &Step) -> Option<Score> {
         let symbol = &mut self.symbols[id.index()];
         let before = symbol.sums();
+        let signals = &mut self.signals[id.index()];
+        if step.after_gap {
+            signals.forget();
+        }
+        let signal = signals.step(self.plan.kept_steps());
         let mut score = symbol.step(&self.plan, id, step, &mut self.tally)?;
         let group = &mut self.sums[usize::from(self.groups[id.index()])];
         group.sums -= before;
         group.sums += symbol.sums();
         group.changed = true;
+        let plan = &self.plan.signals;
+        score.signal = signal.unwrap_or(Signal::Hold);
         if score.evidence.counts() {
+            let mut counts = SignalCounts::default();
+            let origin = score.origin(plan.kind());
+            counts.note(plan.thresholds(), score.signal, score.truth, origin);
+            *signals.counts_mut() += counts;
+            group.signals += counts;
             let (ledger, rule) = (&mut self.ledgers[id.index()], &self.plan.verdict);
             let before = *ledger;
             if ledger.take(rule, score.loss_difference(), score.truth_time) {
@@ -318,6 +363,7 @@ impl ScoreBook {
             }
         }
         let rule = &self.plan.verdict;
+        score.signals = *signals.counts();
         score.verdict = self.ledgers[id.index()].verdict(rule);
         score.shifted = self.shifted;
         score.rival = self.rivalry.as_ref().map(|rivalry| rivalry.verdict(rule, id));
@@ -340,6 +386,7 @@ impl ScoreBook {
     /// next step has nothing to do with the steps before.
     pub fn break_off(&mut self, id: SymbolId) {
         self.symbols[id.index()].begin_cold(&mut self.tally);
+        self.signals[id.index()].begin_cold();
     }
 
     /// The margins of a symbol's next forecast.
@@ -352,6 +399,11 @@ impl ScoreBook {
         self.symbols[id.index()].is_drifting()
     }
 
+    /// The signal of a symbol's next forecast, of this value.
+    pub fn decide(&mut self, id: SymbolId, value: f64) -> Signal {
+        self.signals[id.index()].decide(&self.plan.signals, value)
+    }
+
     /// Whether the model was trained on a time.
     pub fn evidence(&self, as_of: UnixNanos) -> Evidence {
         self.plan.evidence.of(as_of)
@@ -359,7 +411,8 @@ impl ScoreBook {
 
     /// Takes the forecast of a symbol's newest step, with the window behind it.
     pub fn wait(&mut self, forecast: &Forecast, window: &Window) {
-        let Self { plan, symbols, tally, .. } = self;
+        let Self { plan, symbols, signals, tally, .. } = self;
+        signals[forecast.symbol.index()].wait(forecast.signal);
         symbols[forecast.symbol.index()].wait(plan, forecast, window, tally);
     }
 
@@ -380,6 +433,7 @@ impl ScoreBook {
         scores: SymbolScores,
         ledger: Ledger,
         rival: Option<&RivalLedger>,
+        signals: SymbolSignals,
     ) {
         let group = self.listed.binary_search(name).unwrap_or(self.listed.len());
         // The configuration lists far fewer.
@@ -391,6 +445,8 @@ impl ScoreBook {
         }
         self.sums[group].changed = true;
         self.ledgers.push(ledger);
+        self.sums[group].signals += *signals.counts();
+        self.signals.push(signals);
     }
 
     /// Adds the symbols of every group up anew.

@@ -1,10 +1,11 @@
 //! What forecasts were worth, told as soon as it can be: when the truth arrives.
 //!
 //! Owns the forecasts that wait for their truth, the score of each, and what adapts to scores: the
-//! interval of each symbol, the mark of its drift, and its verdict. Promises that every forecast is
-//! scored once or counted with the reason why not, that scores depend on records alone, that skill
-//! and verdict are against the baseline that the bundle names, and that no figure counts what the
-//! model was trained on. Never changes a value that is forecast; never reads a clock.
+//! interval of each symbol, the mark of its drift, its verdict, and the counts of its signals.
+//! Promises that every forecast is scored once or counted with the reason why not, that scores
+//! depend on records alone, that skill and verdict are against the baseline that the bundle names,
+//! and that no figure counts what the model was trained on. Never changes a value that is forecast;
+//! never reads a clock.
 //!
 //! | module | owns |
 //! |---|---|
@@ -33,12 +34,13 @@ mod tests;
 mod unscored;
 
 use crate::core::baseline::{BaselineForecasts, BaselineKind, BaselineSpec, Baselines};
-use crate::core::domain::{Quality, SymbolId, UnixNanos};
+use crate::core::domain::{Quality, Signal, SymbolId, UnixNanos};
 use crate::core::forecast::{ForecastPlan, Intervals, Margins, Truth};
+use crate::core::signal::{SignalCounts, SignalPlan, SignalRule};
 use crate::core::verdict::{LEVEL, LedgerRule, Verdict};
 
 pub use self::before::ScoresBefore;
-pub use self::book::ScoreBook;
+pub use self::book::{GroupSums, ScoreBook};
 pub use self::measure::{direction_hit, error};
 pub use self::rival::RivalScore;
 pub use self::sums::{SUMS_LENGTH, Sums};
@@ -74,6 +76,8 @@ pub struct ScorePlan {
     rule: StretchRule,
     /// How the evidence of better and worse is read.
     verdict: LedgerRule,
+    /// When a value is a signal.
+    signals: SignalPlan,
 }
 
 /// A forecast beside its truth; its model is known from the context. Values are in the target's
@@ -123,6 +127,10 @@ pub struct Score {
     pub verdict: Verdict,
     /// The same against the live model of its seat, for a shadow that is compared with it.
     pub rival: Option<Verdict>,
+    /// The signal of the forecast.
+    pub signal: Signal,
+    /// How the symbol's signals did over its scores that count, this one included if it does.
+    pub signals: SignalCounts,
 }
 
 impl ScorePlan {
@@ -141,6 +149,7 @@ impl ScorePlan {
             keeps_ends: forecast.keeps_ends(),
             rule: StretchRule::new(forecast.coverage(), horizon_steps),
             verdict: LedgerRule::new(horizon_steps, LEVEL),
+            signals: SignalPlan::new(forecast.thresholds(), kind),
         }
     }
 
@@ -166,6 +175,17 @@ impl ScorePlan {
     /// What is known of the training.
     pub const fn evidence(&self) -> EvidenceRanges {
         self.evidence
+    }
+
+    /// The same with an operator's rule for signals.
+    #[must_use]
+    pub fn with_signals(self, rule: SignalRule) -> Self {
+        Self { signals: self.signals.with_rule(rule), ..self }
+    }
+
+    /// When a value is a signal.
+    pub const fn signals(&self) -> &SignalPlan {
+        &self.signals
     }
 
     /// The baselines.
@@ -228,6 +248,11 @@ impl Score {
     const fn loss_below(&self, other: f64) -> f64 {
         let error = self.error();
         other * other - error * error
+    }
+
+    /// Where the direction of the truth is seen from.
+    pub fn origin(&self, kind: TargetKind) -> f64 {
+        kind.origin(self.baselines[BaselineKind::Persistence as usize].unwrap_or(self.baseline))
     }
 
     /// Whether the interval held the truth, ends included.

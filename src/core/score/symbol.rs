@@ -14,8 +14,9 @@ use super::measure::direction_hit;
 use super::stretch::Stretch;
 use super::{Score, ScorePlan, ScoreTally, Sums, Unscored};
 use crate::core::baseline::{BaselineForecasts, BaselineState, Reading};
-use crate::core::domain::{Forecast, Quality, Step, SymbolId, UnixNanos};
+use crate::core::domain::{Forecast, Quality, Signal, Step, SymbolId, UnixNanos};
 use crate::core::forecast::Margins;
+use crate::core::signal::SignalCounts;
 use crate::core::verdict::Verdict;
 use crate::core::window::Window;
 
@@ -101,6 +102,16 @@ impl SymbolScores {
     /// Whether its errors drift.
     pub(super) fn is_drifting(&self) -> bool {
         self.drift.is_marked()
+    }
+
+    /// The values that wait, oldest first; `None` for a step without a forecast.
+    pub(super) fn values(&self) -> impl Iterator<Item = Option<f64>> + '_ {
+        self.steps.iter().map(|waiting| waiting.map(|waiting| waiting.value))
+    }
+
+    /// How many steps are remembered.
+    pub(super) fn step_count(&self) -> usize {
+        self.steps.len()
     }
 
     /// How many forecasts wait.
@@ -235,6 +246,8 @@ impl SymbolScores {
             shifted: None,
             verdict: Verdict::default(),
             rival: None,
+            signal: Signal::Hold,
+            signals: SignalCounts::default(),
         };
         let sums = self.sums.scaled(DECAY) + Sums::of(&score);
         if !sums.are_possible() {

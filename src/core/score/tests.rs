@@ -19,6 +19,7 @@ use crate::core::verdict::{Ledger, Pool, Word};
 use crate::core::window::{RowFacts, Window};
 
 const DAY: i64 = 86_400_000_000_000;
+const THRESHOLDS: SignalThresholds = SignalThresholds { buy_above: 0.5, sell_below: 0.25 };
 
 fn schema() -> Schema {
     Schema::new(["rain"]).unwrap()
@@ -31,7 +32,7 @@ fn forecast_plan(target: &Target, margin: f64) -> ForecastPlan {
         target.clone(),
         &Scaler::None { columns },
         DurationNanos::from_seconds(86_400).unwrap(),
-        SignalThresholds { buy_above: 0.5, sell_below: 0.0 },
+        THRESHOLDS,
         Interval { coverage: 0.9, lower: -margin, upper: margin },
     )
     .unwrap()
@@ -123,7 +124,8 @@ fn live(book: &mut ScoreBook, plan: &ForecastPlan, moments: &[Moment]) -> (Vec<S
         let forecast = moment.value.and_then(|value| plan.finish(value, &facts));
         if let Some(forecast) = forecast {
             forecasts += 1;
-            book.wait(&forecast, &window());
+            let signal = book.decide(symbol_id(0), forecast.value);
+            book.wait(&Forecast { signal, ..forecast }, &window());
         }
     }
     (scores, forecasts)
@@ -173,11 +175,16 @@ proptest! {
         let (scores, forecasts) = live(&mut book, &forecast_plan(target, 0.25), &moments);
         let expected = by_looking_back(target, horizon as usize, &moments);
         let (mut sums, mut found) = (Sums::default(), BTreeMap::new());
+        let (kind, mut signals) = (TargetKind::of(target), SignalCounts::default());
         for score in &scores {
             let later = score.as_of.as_nanos() + i64::from(horizon) * DAY;
             prop_assert_eq!(score.truth_time.as_nanos(), later);
             sums = sums.scaled(0.99) + Sums::of(score);
             prop_assert_eq!((score.skill, score.held), (sums.skill(), sums.coverage()));
+            // Without hysteresis the signal of a forecast is what the thresholds say.
+            prop_assert_eq!(score.signal, THRESHOLDS.signal(score.value));
+            signals.note(THRESHOLDS, score.signal, score.truth, score.origin(kind));
+            prop_assert_eq!(score.signals, signals);
             found.insert(score.as_of.as_nanos(), (score.value, score.truth, score.baseline));
         }
         prop_assert_eq!(found.len(), scores.len());
@@ -202,7 +209,9 @@ proptest! {
         let target = &Target::all("rain", 0.5)[target];
         let forecast_plan = forecast_plan(target, 0.25);
         let names = ["A", "B", "C"].map(|name| Symbol::new(name).unwrap());
+        let rule = SignalRule { release: 0.5, cooldown_steps: 2 };
         let plan = plan(target, horizon).with_baselines(&all_baselines(BaselineKind::Average));
+        let plan = plan.with_signals(rule);
         let book = |listed: &[Symbol]| {
             let mut book = ScoreBook::new(plan.clone());
             book.list(listed, 64);
@@ -217,9 +226,10 @@ proptest! {
         before.add_symbol(&names[0]);
         let (mut found, _) = live(&mut before, &forecast_plan, first);
         let mut after = book(&names[..1]);
+        let signals = Some(before.signals(symbol_id(0)));
         let (scores, ledger) = (before.symbol(symbol_id(0)), before.ledger(symbol_id(0)));
-        prop_assert!(after.fits(scores, ledger, None));
-        after.restore_symbol(&names[0], scores, ledger, None);
+        prop_assert!(after.fits(scores, ledger, None, signals));
+        after.restore_symbol(&names[0], scores, ledger, None, signals);
         after.add_symbol(&names[1]);
         after.add_symbol(&names[2]);
         // Times go on where the first part ended.
@@ -238,15 +248,22 @@ proptest! {
             };
             let forecast = moment.value.and_then(|value| forecast_plan.finish(value, &facts));
             if let Some(forecast) = forecast {
-                after.wait(&forecast, &window());
+                let signal = after.decide(symbol_id(0), forecast.value);
+                after.wait(&Forecast { signal, ..forecast }, &window());
             }
         }
         found.extend(late);
         prop_assert_eq!(found, expected);
         prop_assert_eq!(after.symbol(symbol_id(0)), whole.symbol(symbol_id(0)));
         prop_assert_eq!(after.ledger(symbol_id(0)), whole.ledger(symbol_id(0)));
+        prop_assert_eq!(after.signals(symbol_id(0)), whole.signals(symbol_id(0)));
+        let mut judged = SignalCounts::default();
         let mut groups = Vec::new();
-        after.show_changed(|group, sums, _| groups.push((group, *sums)));
+        after.show_changed(|group, of_group| {
+            groups.push((group, of_group.sums));
+            judged += of_group.signals;
+        });
+        prop_assert_eq!(judged, *whole.signals(symbol_id(0)).counts());
         for (group, sums) in groups {
             let alone = after.symbol(symbol_id(0)).sums();
             let expected = if group == 0 { alone } else { Sums::default() };
@@ -292,11 +309,11 @@ fn verdicts_follow_from_the_scores_alone() {
         assert!((last.verdict.mean_difference - 0.01).abs() < 0.002, "{last:?}");
         assert!(scores[399].verdict.since.is_some_and(|since| since <= scores[399].truth_time));
         let mut pools = Vec::new();
-        book.show_changed(|group, _, [pool, _]| pools.push((group, pool.word(LEVEL))));
+        book.show_changed(|group, sums| pools.push((group, sums.pool.word(LEVEL))));
         assert_eq!(pools, [(0, Word::Better), (1, Word::TooEarly)]);
         book.swap_remove(symbol_id(0));
         let mut pools = Vec::new();
-        book.show_changed(|group, _, [pool, _]| pools.push((group, *pool)));
+        book.show_changed(|group, sums| pools.push((group, sums.pool)));
         assert_eq!(pools, [(0, Pool::default())]);
         assert_eq!(book.ledger(symbol_id(0)), &Ledger::new(), "B has taken the place of A");
     }
@@ -374,7 +391,7 @@ fn a_shadow_is_compared_over_the_scores_that_both_have() {
     assert!((last.mean_difference - 0.0625).abs() < 0.01, "{last:?}");
     let words = |book: &mut ScoreBook| {
         let mut words = Vec::new();
-        book.show_changed(|group, _, [_, rivals]| words.push((group, rivals.word(LEVEL))));
+        book.show_changed(|group, sums| words.push((group, sums.rivals.word(LEVEL))));
         words
     };
     assert_eq!(words(&mut shadow), [(0, Word::Better), (1, Word::TooEarly)]);
@@ -495,7 +512,7 @@ fn figures_count_what_the_model_has_not_seen() {
     assert_eq!(tally.scores, 59);
     assert_eq!(book.recent().weight, 19.0);
     let mut shown = Sums::default();
-    book.show_changed(|_, group, _| shown += *group);
+    book.show_changed(|_, group| shown += group.sums);
     for (found, expected) in shown.to_array().into_iter().zip(sums.to_array()) {
         assert!((found - expected).abs() < 1e-9, "{shown:?} {sums:?}");
     }
@@ -567,7 +584,7 @@ fn an_outlier_leaves_nothing_behind_in_the_sums_of_a_group() {
     moments.extend(vec![rain(0.5); 9000]);
     live(&mut book, &plan, &moments);
     let mut sums = Sums::default();
-    book.show_changed(|_, group, _| sums = *group);
+    book.show_changed(|_, group| sums = group.sums);
     assert!((sums.mean_absolute_error().unwrap() - 0.25).abs() < 1e-9, "{sums:?}");
 }
 
@@ -595,6 +612,8 @@ fn the_last_scores_are_as_many_as_they_say() {
         shifted: None,
         verdict: Verdict::default(),
         rival: None,
+        signal: Signal::Hold,
+        signals: SignalCounts::default(),
     };
     let mut recent = recent::Recent::new(64);
     for count in 1..1000 {

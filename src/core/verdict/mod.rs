@@ -28,7 +28,7 @@ use crate::core::domain::UnixNanos;
 pub use self::ledger::{BLOCKS_MIN, DIFFERENCE_MAX, Ledger, LedgerRule};
 pub use self::pool::{POOL_LENGTH, Pool};
 pub use self::rival::{RivalId, RivalLedger};
-pub use self::steps::Steps;
+pub use self::steps::{Steps, VerdictPath};
 
 /// The share of comparisons of equals in which a wrong word may ever be said.
 pub const LEVEL: f64 = 0.05;
@@ -70,7 +70,7 @@ impl std::fmt::Display for Word {
 }
 
 /// What a comparison has come to, with the figures behind the word.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Verdict {
     /// The word.
     pub word: Word,

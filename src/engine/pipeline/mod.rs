@@ -145,6 +145,7 @@ impl Pipeline {
         });
         let mut plans = plans.clone();
         plans.score.intervals = settings.intervals;
+        plans.score = plans.score.with_signals(settings.signals);
         let mut engine = Engine::new(plans, mode, bundle.signature(), backend, settings.limits)?
             .with_policy(settings.policy);
         if settings.prepares_runs {

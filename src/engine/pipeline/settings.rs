@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use crate::core::domain::{Symbol, TimeFormat, TimeUnit};
 use crate::core::forecast::Intervals;
+use crate::core::signal::SignalRule;
 use crate::engine::model::manifest::Mode;
 use crate::engine::symbols::{EngineLimits, EnginePolicy};
 
 /// What an operator chooses about a model's pipeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PipelineSettings {
     /// The folder of models, in which other versions lie whose states can be read.
     pub models: PathBuf,
@@ -33,6 +34,8 @@ pub struct PipelineSettings {
     pub policy: EnginePolicy,
     /// Where intervals come from.
     pub intervals: Intervals,
+    /// What is added to the bundle's thresholds of signals.
+    pub signals: SignalRule,
     /// Symbols whose scores are shown apart, in order.
     pub listed_symbols: Vec<Symbol>,
     /// How many recent scores are kept for the skill over all symbols.
@@ -59,6 +62,7 @@ impl PipelineSettings {
             prepares_runs: false,
             policy: EnginePolicy::default(),
             intervals: Intervals::Bundle,
+            signals: SignalRule::default(),
             listed_symbols: Vec::new(),
             recent_scores: 0,
             keeps_scores: false,
@@ -91,6 +95,7 @@ impl PipelineSettings {
             prepares_runs: false,
             policy: EnginePolicy::default(),
             intervals: Intervals::Bundle,
+            signals: SignalRule::default(),
             listed_symbols: Vec::new(),
             recent_scores: 10,
             keeps_scores: false,

@@ -78,7 +78,8 @@ impl Outlet<'_> {
         let state = &self.symbols[pending.symbol.index()];
         let evidence = self.scores.evidence(forecast.as_of);
         let (drift, shed_steps) = (self.scores.is_drifting(pending.symbol), state.shed_steps);
-        let forecast = Forecast { evidence, drift, shift, shed_steps, ..forecast };
+        let signal = self.scores.decide(pending.symbol, forecast.value);
+        let forecast = Forecast { signal, evidence, drift, shift, shed_steps, ..forecast };
         self.scores.wait(&forecast, &state.window);
         if let Some(heard) = &mut self.heard {
             heard.push(Heard::new(&state.name, &forecast));

@@ -15,6 +15,7 @@ use crate::core::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, 
 use crate::core::features::FeatureState;
 use crate::core::score::{ScoresBefore, SymbolScores};
 use crate::core::shift::ShiftState;
+use crate::core::signal::SymbolSignals;
 use crate::core::step::{Cadence, StepState};
 use crate::core::verdict::{Ledger, RivalId, RivalLedger};
 use crate::core::window::{Window, WindowMismatch, WindowSnapshot};
@@ -43,6 +44,8 @@ pub struct SymbolSnapshot {
     /// What is known of its inputs; `None` where the model has no distribution to compare with, and
     /// in states of layout 5.
     shift: Option<ShiftState>,
+    /// Its signals; `None` from a layout that had none.
+    signals: Option<SymbolSignals>,
     /// The weights and recalibrations of a blend; absent for another model.
     blend: Option<SymbolBlend>,
     /// The evidence of a shadow about the live model of its seat.
@@ -81,6 +84,7 @@ impl From<SnapshotBefore> for SymbolSnapshot {
             // What was scored then counted what the model was trained on.
             ledger: Ledger::new(),
             shift: None,
+            signals: None,
             blend: None,
             rival: None,
         }
@@ -146,6 +150,12 @@ impl SymbolSnapshot {
     #[must_use]
     pub fn without_shift(self) -> Self {
         Self { shift: None, ..self }
+    }
+
+    /// The signals.
+    #[cfg(test)]
+    pub(crate) fn signals(&self) -> Option<&SymbolSignals> {
+        self.signals.as_ref()
     }
 
     /// The window.
@@ -222,6 +232,7 @@ impl Engine {
             shed_steps: state.shed_steps,
             ledger: *self.scores.ledger(id),
             shift: self.shift.as_ref().map(|book| book.rest(id)),
+            signals: Some(self.scores.signals(id).clone()),
             blend: match &self.driver {
                 Driver::Full(_) | Driver::Sliding(_) | Driver::Carried(_) => None,
                 Driver::Blended(blended) => Some(blended.snapshot(id)),
@@ -323,8 +334,8 @@ impl Engine {
         {
             return Err(RestoreError::States(snapshot.symbol.clone()));
         }
-        let SymbolSnapshot { scores, ledger, rival, .. } = snapshot;
-        if !of_rows && !self.scores.fits(scores, ledger, rival.as_ref()) {
+        let SymbolSnapshot { scores, ledger, rival, signals, .. } = snapshot;
+        if !of_rows && !self.scores.fits(scores, ledger, rival.as_ref(), signals.as_ref()) {
             return Err(RestoreError::Scores(snapshot.symbol.clone()));
         }
         let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
@@ -342,7 +353,7 @@ impl Engine {
             // What another model was worth says nothing of this one.
             self.scores.add_symbol(name);
         } else {
-            self.scores.restore_symbol(name, scores, ledger, rival.as_ref());
+            self.scores.restore_symbol(name, scores, ledger, rival.as_ref(), signals.as_ref());
         }
         if let (Driver::Carried(carried), Some(states)) = (&mut self.driver, states) {
             carried.restore(id, states);

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::forecast::RecordTemplate;
 use crate::core::baseline::BaselineKind;
-use crate::core::domain::{Evidence, Quality, Symbol, UnixNanos};
+use crate::core::domain::{Evidence, Quality, Signal, Symbol, UnixNanos};
 use crate::core::score::Score;
+use crate::core::signal::{SideCounts, SignalCounts};
 use crate::core::verdict::{Verdict, Word};
 use crate::engine::model::manifest::Mode;
 
@@ -98,9 +99,96 @@ pub struct ScoreRecord<'a> {
     /// What the symbol's scores have come to, this one included; records of before have none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub verdict: Option<VerdictRecord>,
+    /// The signal of the forecast; records of before have none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub signal: Option<Signal>,
+    /// How the symbol's signals did, this one included; absent before the first score that counts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub signals: Option<SignalsRecord>,
     /// The same of a shadow against the live model of its seat; absent where it is not compared.
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub rival: Option<RivalRecord<'a>>,
+}
+
+/// How the signals of a symbol did, over its scores of evidence `unseen` or `unknown`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignalsRecord {
+    /// How many scores were counted.
+    pub scores: u64,
+    /// The signal `buy`, and truths above its threshold.
+    pub buy: SignalRecord,
+    /// The signal `sell`, and truths below its threshold.
+    pub sell: SignalRecord,
+    /// The share of signals whose truth went their way, among those whose truth had a direction;
+    /// absent without one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hit_rate: Option<f64>,
+    /// The 95 % interval of that share.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hit_rate_95: Option<[f64; 2]>,
+    /// The hit rate of as many signals that know nothing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hit_rate_by_chance: Option<f64>,
+}
+
+/// How one signal did.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignalRecord {
+    /// How often it was the signal.
+    pub told: u64,
+    /// How often the truth was beyond the threshold.
+    pub happened: u64,
+    /// Both.
+    pub hits: u64,
+    /// `hits / told`; absent where nothing was told.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub precision: Option<f64>,
+    /// The 95 % interval of that share.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub precision_95: Option<[f64; 2]>,
+    /// `hits / happened`; absent where nothing happened.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub recall: Option<f64>,
+    /// The 95 % interval of that share.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub recall_95: Option<[f64; 2]>,
+    /// `happened / scores`: the precision of signals that know nothing.
+    pub base_rate: f64,
+}
+
+impl SignalsRecord {
+    /// The record of counts of a model that looks so many steps ahead; `None` of no score.
+    pub fn new(counts: &SignalCounts, horizon_steps: u32) -> Option<Self> {
+        let share = |hits, tries| {
+            let share = SignalCounts::share(hits, tries, horizon_steps);
+            let limits = share.map(|share| [share.limits.low, share.limits.high]);
+            (share.map(|share| share.value), limits)
+        };
+        let side = |side: &SideCounts| {
+            let detection = side.detection;
+            let (precision, precision_95) = share(detection.hits, detection.told);
+            let (recall, recall_95) = share(detection.hits, detection.happened);
+            Some(SignalRecord {
+                told: detection.told,
+                happened: detection.happened,
+                hits: detection.hits,
+                precision,
+                precision_95,
+                recall,
+                recall_95,
+                base_rate: counts.base_rate(side)?,
+            })
+        };
+        let (hit_rate, hit_rate_95) = share(counts.right(), counts.directed());
+        Some(Self {
+            scores: counts.scores,
+            buy: side(&counts.buy)?,
+            sell: side(&counts.sell)?,
+            hit_rate,
+            hit_rate_95,
+            hit_rate_by_chance: counts.hit_rate_by_chance(),
+        })
+    }
 }
 
 /// A verdict as it travels, with its figures in squares of the target's unit.
@@ -270,6 +358,8 @@ impl RecordTemplate {
             drift: score.drift,
             shifted: score.shifted,
             verdict: Some(VerdictRecord::new(score)),
+            signal: Some(score.signal),
+            signals: SignalsRecord::new(&score.signals, self.horizon_steps),
             rival: rival.zip(score.rival).map(|(of, verdict)| RivalRecord::new(of, verdict)),
         };
         serde_json::to_writer(buffer, &record)
@@ -281,6 +371,7 @@ impl RecordTemplate {
 pub(crate) mod samples {
     use super::*;
     use crate::core::domain::SymbolId;
+    use crate::core::signal::Detection;
 
     pub(crate) fn template() -> RecordTemplate {
         RecordTemplate {
@@ -323,6 +414,18 @@ pub(crate) mod samples {
                 log_e_value: 3.5,
             },
             rival: None,
+            signal: Signal::Buy,
+            signals: SignalCounts {
+                scores: 4,
+                rises: 2,
+                falls: 1,
+                buy: SideCounts {
+                    detection: Detection { told: 2, happened: 1, hits: 1 },
+                    rises: 1,
+                    falls: 1,
+                },
+                sell: SideCounts::default(),
+            },
         }
     }
 }
@@ -330,10 +433,15 @@ pub(crate) mod samples {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::proportion::wilson;
 
     #[test]
     fn a_score_has_these_bytes() {
         let (template, score) = (samples::template(), samples::score());
+        let limits = |share, count| {
+            let limits = wilson(share, count);
+            format!("{:?},{:?}", limits.low, limits.high)
+        };
         let mut bytes = Vec::new();
         template.encode_score("AAPL", &score, None, &mut bytes);
         let text = String::from_utf8(bytes.clone()).unwrap();
@@ -351,8 +459,15 @@ mod tests {
              \"out_of_range\":true,\"evidence\":\"validation\",\"held\":0.75,\"drift\":false,\
              \"shifted\":true,\"verdict\":{\"word\":\"worse\",\
              \"against\":\"average\",\"since\":\"2012-12-31T00:00:00Z\",\"scores\":330,\
-             \"mean_difference\":-0.5,\"limits\":[-0.75,-0.25],\"log_e_value\":3.5}}"
+             \"mean_difference\":-0.5,\"limits\":[-0.75,-0.25],\"log_e_value\":3.5},\
+             \"signal\":\"buy\",\"signals\":{\"scores\":4,\"buy\":{\"told\":2,\"happened\":1,\
+             \"hits\":1,\"precision\":0.5,\"precision_95\":[HALF],\"recall\":1.0,\
+             \"recall_95\":[ALL],\"base_rate\":0.25},\"sell\":{\"told\":0,\"happened\":0,\
+             \"hits\":0,\"base_rate\":0.0},\"hit_rate\":0.5,\"hit_rate_95\":[HALF],\
+             \"hit_rate_by_chance\":0.6666666666666666}}"
                 .replace("ID", &template.id("AAPL", score.as_of).to_string())
+                .replace("HALF", &limits(0.5, 2.0))
+                .replace("ALL", &limits(1.0, 1.0))
         );
         let back: ScoreRecord<'_> = serde_json::from_slice(&bytes).unwrap();
         assert_eq!((back.truth, back.skill, back.direction_hit), (-0.25, None, Some(false)));
@@ -366,6 +481,8 @@ mod tests {
             "{\"word\":\"too_early\",\"against\":\"average\",\"scores\":0,\
              \"mean_difference\":0.0,\"log_e_value\":0.0}"
         );
+        let early = SignalsRecord::new(&SignalCounts::default(), 1);
+        assert_eq!(early, None);
         // That of a shadow says how it does beside the live model of its seat.
         let shadow = Score { rival: Some(score.verdict), ..score };
         let mut bytes = Vec::new();

@@ -14,7 +14,6 @@ use super::baseline::BaselineForecasts;
 use super::statistics::comparison::{diebold_mariano, skill};
 use super::statistics::probability::{expected_calibration_error, log_loss, reliability};
 use super::statistics::proportion::{Share, share};
-use super::statistics::signals::Detection;
 use super::statistics::{
     interval_coverage, mean_absolute_error, root_mean_squared_error, squared_losses, sums_by_moment,
 };
@@ -22,6 +21,7 @@ use crate::core::baseline::BaselineKind;
 use crate::core::domain::UnixNanos;
 use crate::core::forecast::{Interval, Margins, Possible, SignalThresholds};
 use crate::core::score::direction_hit;
+use crate::core::signal::Detection;
 use crate::engine::model::manifest::{
     BaselineFigures, Evaluation, ProbabilityFigures, SignalFigures, SignalsFigures,
 };
@@ -157,7 +157,7 @@ fn moments(outcomes: &Outcomes) -> Vec<i64> {
 }
 
 fn figures(detection: Detection) -> SignalFigures {
-    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     SignalFigures {
         told: count(detection.told),
         happened: count(detection.happened),

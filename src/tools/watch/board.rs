@@ -56,6 +56,8 @@ pub(super) struct Scored {
     pub(super) skill: Option<f64>,
     /// The share of the last intervals that held their truth.
     pub(super) held: Option<f64>,
+    /// The share of signals that were right, and that of signals that know nothing.
+    pub(super) hits: Option<[f64; 2]>,
 }
 
 /// The newest forecasts of one model.
@@ -122,7 +124,10 @@ impl Board {
         let Some(row) = model.and_then(|model| model.rows.get_mut(&*record.symbol)) else { return };
         if record.schema == SCORE_SCHEMA {
             let verdict = record.verdict.map(|verdict| (verdict.word, verdict.since));
-            row.score = Some(Scored { verdict, skill: record.skill, held: record.held });
+            let hits = record
+                .signals
+                .and_then(|signals| Some([signals.hit_rate?, signals.hit_rate_by_chance?]));
+            row.score = Some(Scored { verdict, skill: record.skill, held: record.held, hits });
         }
     }
 
@@ -134,6 +139,12 @@ impl Board {
     /// Whether any row has a score.
     pub(super) fn has_scores(&self) -> bool {
         self.models.values().flat_map(|model| model.rows.values()).any(|row| row.score.is_some())
+    }
+
+    /// Whether any row has a signal that was judged.
+    pub(super) fn has_hits(&self) -> bool {
+        let mut scores = self.models.values().flat_map(BTreeMap::values).map(|row| row.score);
+        scores.any(|score| score.is_some_and(|score| score.hits.is_some()))
     }
 
     /// Notes the time, for the rate.

@@ -48,7 +48,7 @@ enum Align {
     Right,
 }
 
-const HEADINGS: [(&str, Align); 14] = [
+const HEADINGS: [(&str, Align); 15] = [
     ("model", Align::Left),
     ("symbol", Align::Left),
     ("as of", Align::Left),
@@ -61,6 +61,7 @@ const HEADINGS: [(&str, Align); 14] = [
     ("quality", Align::Left),
     ("skill", Align::Right),
     ("held", Align::Right),
+    ("hits", Align::Right),
     ("forecasts", Align::Right),
     ("mostly", Align::Left),
 ];
@@ -72,10 +73,14 @@ const MODEL: usize = 0;
 const OF_SCORES: [usize; 3] = [7, 10, 11];
 
 /// The column of blends: the expert that weighs most.
-const OF_BLENDS: usize = 13;
+const OF_BLENDS: usize = 14;
+
+/// The column that is left out while no signal was judged: how many signals were right, and how
+/// many of signals that know nothing.
+const HITS: usize = 12;
 
 /// Columns that are left out where the terminal is narrow, the first one first.
-const DISPENSABLE: [usize; 7] = [6, 12, 11, 2, 3, 10, OF_BLENDS];
+const DISPENSABLE: [usize; 8] = [6, 13, HITS, 11, 2, 3, 10, OF_BLENDS];
 
 /// One cell: its text, and how it is coloured.
 struct Cell {
@@ -103,6 +108,7 @@ pub(super) fn table(board: &Board, target: &str, size: Size, ink: Ink) -> Vec<St
         MODEL => has_models,
         OF_BLENDS => board.has_blends(),
         column if OF_SCORES.contains(&column) => has_scores,
+        HITS => board.has_hits(),
         _ => true,
     };
     lines.extend(aligned(&cells, is_shown, size.columns, &style));
@@ -168,8 +174,8 @@ fn cells(
         Quality::Gapped => "gapped",
         Quality::Mistimed => "mistimed",
     };
-    let Scored { verdict, skill, held } =
-        row.score.unwrap_or(Scored { verdict: None, skill: None, held: None });
+    let Scored { verdict, skill, held, hits } =
+        row.score.unwrap_or(Scored { verdict: None, skill: None, held: None, hits: None });
     // Where scores are known, a signal waits for its verdict, and only a good one gives it colour.
     let is_better = matches!(verdict, Some((Word::Better, _)));
     let signal = Cell {
@@ -208,6 +214,10 @@ fn cells(
             format!("{name} {:.0} %", weight * 100.0)
         },
     );
+    let hits = hits.map_or_else(
+        || NONE.to_owned(),
+        |[right, chance]| format!("{:.0} / {:.0} %", right * 100.0, chance * 100.0),
+    );
     let quality = Cell {
         text: format!("{word}{marks}"),
         style: if doubtful { style().yellow() } else { style() },
@@ -225,6 +235,7 @@ fn cells(
         quality,
         plain(skill),
         plain(held),
+        plain(hits),
         plain(grouped(row.forecasts)),
         plain(mostly),
     ]

@@ -267,6 +267,23 @@ fn a_blend_shows_the_expert_that_weighs_most() {
 }
 
 #[test]
+fn hits_of_signals_are_shown_beside_those_of_chance() {
+    let mut board = board(&["A", "B"].map(plain));
+    let side = serde_json::json!({"told": 5, "happened": 4, "hits": 2, "base_rate": 0.4});
+    let signals = serde_json::json!({
+        "scores": 10, "buy": side, "sell": side, "hit_rate": 0.6, "hit_rate_95": [0.3, 0.8],
+        "hit_rate_by_chance": 0.5,
+    });
+    board.take_score(&score("A", &serde_json::json!({})));
+    assert!(!drawn(&board, 170, 30)[2].contains("hits"), "no signal was judged");
+    board.take_score(&score("B", &serde_json::json!({"signal": "buy", "signals": signals})));
+    let lines = drawn(&board, 170, 30);
+    let (_, heading) = lines[2].split_once("skill").unwrap();
+    assert_eq!(heading, "  held       hits  forecasts");
+    assert!(lines[4].ends_with("60 / 50 %          1"), "{}", lines[4]);
+}
+
+#[test]
 fn a_narrow_terminal_gets_fewer_columns() {
     let board = board(&[plain("AAPL"), record("MSFT", &serde_json::json!({"out_of_range": true}))]);
     let heading = |columns| drawn(&board, columns, 30)[2].trim_end().to_owned();

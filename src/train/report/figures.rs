@@ -5,49 +5,8 @@
 use crate::engine::model::manifest::{Evaluation, FigureSpread, RepeatFigures, SignalFigures};
 
 use super::super::evaluate::{TargetKind, p_value};
-
-/// A table; the first row and the first column are its heads.
-pub(super) type Table = Vec<Vec<Cell>>;
-
-/// What stands in one place of a table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Cell {
-    pub(super) text: String,
-    /// Said more softly, such as an interval.
-    pub(super) aside: String,
-}
-
-impl From<&str> for Cell {
-    fn from(text: &str) -> Self {
-        text.to_owned().into()
-    }
-}
-
-impl From<String> for Cell {
-    fn from(text: String) -> Self {
-        Self { text, aside: String::new() }
-    }
-}
-
-impl Cell {
-    fn with(text: String, aside: String) -> Self {
-        Self { text, aside }
-    }
-}
-
-/// The errors of a kind of target in its unit.
-fn error(kind: TargetKind, value: f64) -> String {
-    match kind {
-        TargetKind::Change | TargetKind::Amount => percent(value, 3),
-        TargetKind::LogChange | TargetKind::Level | TargetKind::Probability => {
-            format!("{value:.4}")
-        }
-    }
-}
-
-fn percent(share: f64, decimals: usize) -> String {
-    format!("{:.decimals$} %", 100.0 * share)
-}
+use crate::report::table::{Cell, Table};
+use crate::report::text::{in_unit as error, percent};
 
 /// The figures of one part: the model, and each baseline beside it.
 pub(super) fn evaluation(part: &Evaluation, kind: TargetKind, coverage: f64) -> Table {
@@ -182,49 +141,4 @@ pub(super) fn runs(runs: &[Evaluation], kind: TargetKind) -> Table {
         cells.map(Cell::from).to_vec()
     };
     [heads.map(Cell::from).to_vec()].into_iter().chain(runs.iter().map(row)).collect()
-}
-
-/// A table for the terminal, its columns in line; what is said more softly stands below.
-pub(super) fn text(table: &Table) -> String {
-    let mut lines: Vec<Vec<&str>> = Vec::new();
-    for row in table {
-        lines.push(row.iter().map(|cell| cell.text.as_str()).collect());
-        if row.iter().any(|cell| !cell.aside.is_empty()) {
-            lines.push(row.iter().map(|cell| cell.aside.as_str()).collect());
-        }
-    }
-    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for cells in &lines {
-        let mut line = String::new();
-        for (at, (cell, width)) in cells.iter().zip(&widths).enumerate() {
-            line += &if at == 0 { format!("{cell:<width$}") } else { format!("  {cell:>width$}") };
-        }
-        text += line.trim_end();
-        text.push('\n');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_stand_in_line() {
-        let cell = |text: &str, aside: &str| Cell::with(text.to_owned(), aside.to_owned());
-        let table = vec![
-            vec!["".into(), "model".into(), "drift".into()],
-            vec!["skill".into(), Cell::default(), cell("+0.1", "0 to 1")],
-            vec!["direction".into(), "50 %".into()],
-        ];
-        let lines = "           model   drift\n\
-                     skill               +0.1\n                  0 to 1\n\
-                     direction   50 %\n";
-        assert_eq!(text(&table), lines);
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! figures (tables) ─┐
-//! plots ─> svg ─────┴─> page ─> report.html, and each plot as a file
+//! plots ────────────┴─> page ─> report.html, and each plot as a file
 //! ```
 //!
 //! Owns the report's content and its files. Promises: the same run gives the same bytes, because
@@ -12,9 +12,7 @@
 //! Never: computes a figure of its own. What the page says stands in the sealed manifest.
 
 mod figures;
-mod page;
 mod plots;
-mod svg;
 
 use std::fs;
 use std::io;
@@ -30,6 +28,9 @@ use super::network::Network;
 use super::trained::Trained;
 use crate::core::domain::UnixNanos;
 use crate::engine::model::manifest::Manifest;
+use crate::report::page::Page;
+use crate::report::table::{Table, text};
+use crate::report::text::capitalised;
 use crate::seal::sections::DataConfig;
 
 /// The name of the page.
@@ -67,17 +68,23 @@ impl Report {
         let figures = plots::all(config, history, &dataset.test, &test.outcomes, &trained.fit);
         let against = trained.assessment.against();
         let headline = capitalised(&headline(&test.figures, kind, against));
-        let page = page::Page {
-            title: &format!("{} {}", manifest.name, manifest.version),
-            headline: &headline,
-            verdict: &manifest.verdict,
-            tables: tables(trained, kind),
-            figures: &figures,
-            facts: &facts(sources, trained),
-        };
+        let mut page = Page::new(&format!("{} {}", manifest.name, manifest.version));
+        page.headline(&headline);
+        page.verdict(&manifest.verdict);
+        for (heading, table, words) in tables(trained, kind) {
+            if !table.is_empty() {
+                page.heading(&heading);
+                page.table(&table);
+                page.note(words);
+            }
+        }
+        page.heading("Plots");
+        figures.iter().for_each(|figure| page.figure(figure));
+        page.heading("How it was made");
+        page.facts(&facts(sources, trained));
         let plots =
             figures.iter().map(|figure| (format!("{}.svg", figure.name), figure.plot.file()));
-        let files = [(PAGE.to_owned(), page.html())].into_iter().chain(plots).collect();
+        let files = [(PAGE.to_owned(), page.finish())].into_iter().chain(plots).collect();
         Self { name: manifest.name.clone(), version: manifest.version.clone(), files }
     }
 
@@ -105,17 +112,17 @@ impl Report {
 /// The figures of the test part for the terminal, and the summary of repetitions.
 pub fn summary(manifest: &Manifest) -> String {
     let kind = TargetKind::of(&manifest.target.kind);
-    let mut text = String::new();
+    let mut summary = String::new();
     for part in &manifest.evaluation {
-        text += &format!("{} part, {} to {}\n", part.part, part.from, part.to);
-        text += &figures::text(&figures::evaluation(part, kind, manifest.interval.coverage));
-        text.push('\n');
+        summary += &format!("{} part, {} to {}\n", part.part, part.from, part.to);
+        summary += &text(&figures::evaluation(part, kind, manifest.interval.coverage));
+        summary.push('\n');
     }
-    let repeats = figures::text(&figures::repeats(&manifest.repeats, kind));
+    let repeats = text(&figures::repeats(&manifest.repeats, kind));
     if !repeats.is_empty() {
-        text += &format!("mean and spread over repeated runs\n{repeats}\n");
+        summary += &format!("mean and spread over repeated runs\n{repeats}\n");
     }
-    text
+    summary
 }
 
 /// The layers of a network in words:
@@ -131,7 +138,7 @@ pub fn describe(network: &Network) -> String {
     format!("{} ({} parameters)", layers.join(", "), network.parameter_count())
 }
 
-fn tables(trained: &Trained, kind: TargetKind) -> Vec<(String, figures::Table, &'static str)> {
+fn tables(trained: &Trained, kind: TargetKind) -> Vec<(String, Table, &'static str)> {
     let manifest = &trained.draft.manifest;
     let coverage = manifest.interval.coverage;
     let (test, validation) =
@@ -244,33 +251,5 @@ fn loss(loss: Loss) -> String {
     }
 }
 
-/// With a capital letter at the beginning.
-pub(super) fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string());
-    first.unwrap_or_default() + letters.as_str()
-}
-
-/// Text for HTML and XML, in elements and in attributes. Control characters, which XML does not
-/// have, become U+FFFD.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped += "&amp;",
-            '<' => escaped += "&lt;",
-            '>' => escaped += "&gt;",
-            '"' => escaped += "&quot;",
-            '\'' => escaped += "&#39;",
-            '\n' | '\t' => escaped.push(letter),
-            letter if letter.is_control() => escaped.push('\u{fffd}'),
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-pub(super) use self::{page::prose, tests::assert_well_formed};

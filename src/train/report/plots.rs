@@ -10,15 +10,10 @@ use super::super::fit::Fit;
 use super::super::history::History;
 use super::super::statistics::probability::reliability;
 use super::super::statistics::proportion::wilson;
-use super::svg::{Axis, Look, Plot, Unit};
 use crate::core::forecast::Target;
-
-/// A plot with its file's name (without extension) and its words.
-pub(super) struct Figure {
-    pub(super) name: String,
-    pub(super) plot: Plot,
-    pub(super) caption: String,
-}
+use crate::report::page::Figure;
+use crate::report::svg::{Axis, Look, Plot, Unit, axis_label};
+use crate::report::table::Table;
 
 /// Symbols that have plots of their own; a file may have thousands.
 const SYMBOLS_MAX: usize = 3;
@@ -57,13 +52,6 @@ pub(super) fn all(
     figures
 }
 
-fn unit(kind: TargetKind) -> Unit {
-    match kind {
-        TargetKind::Change | TargetKind::Amount => Unit::Percent,
-        TargetKind::LogChange | TargetKind::Level | TargetKind::Probability => Unit::Plain,
-    }
-}
-
 fn losses(fit: &Fit) -> Figure {
     let series = |loss: fn(&super::super::fit::Epoch) -> f64| -> Vec<(f64, f64)> {
         fit.epochs.iter().map(|epoch| (epoch.number as f64, loss(epoch))).collect()
@@ -84,7 +72,7 @@ fn losses(fit: &Fit) -> Figure {
                    taken during the epoch and with dropout, where there is any, so it may lie \
                    above that of the validation part."
         .to_owned();
-    Figure { name: "losses".to_owned(), plot, caption }
+    Figure { name: "losses".to_owned(), plot, caption, table: Table::new() }
 }
 
 /// The forecasts of one symbol and what came true, oldest first.
@@ -179,7 +167,7 @@ fn rebuilt(track: &Track, config: &TrainConfig) -> Figure {
                    adds up to a large distance; a model that always says \"no change\" is a level \
                    line."
             .to_owned();
-    Figure { name: String::new(), plot, caption }
+    Figure { name: String::new(), plot, caption, table: Table::new() }
 }
 
 /// What the daemon would publish as the implied price.
@@ -202,14 +190,14 @@ fn one_step(track: &Track, config: &TrainConfig) -> Figure {
                    each other for any model, and closest for one that says \"no change\". This \
                    picture is no evidence of skill; the table is."
         .to_owned();
-    Figure { name: String::new(), plot, caption }
+    Figure { name: String::new(), plot, caption, table: Table::new() }
 }
 
 fn over_time(track: &Track, kind: TargetKind) -> Figure {
     let points = |values: &[f64]| track.times.iter().copied().zip(values.iter().copied()).collect();
     let (values, truths): (Vec<_>, Vec<_>) = (points(&track.values), points(&track.truths));
     let all = track.values.iter().chain(&track.truths).copied();
-    let (x, y) = track.axes(axis_label(kind), unit(kind), all);
+    let (x, y) = track.axes(axis_label(kind), Unit::of(kind), all);
     let title = format!("{}: forecasts and what came true", track.name());
     let plot = Plot::new(&title, x, y);
     let (plot, caption) = match kind {
@@ -227,17 +215,7 @@ fn over_time(track: &Track, kind: TargetKind) -> Figure {
             "A good forecast of something noisy moves less than what comes true.",
         ),
     };
-    Figure { name: String::new(), plot, caption: caption.to_owned() }
-}
-
-fn axis_label(kind: TargetKind) -> &'static str {
-    match kind {
-        TargetKind::Change => "change",
-        TargetKind::LogChange => "change, as a logarithm",
-        TargetKind::Amount => "size",
-        TargetKind::Level => "value",
-        TargetKind::Probability => "probability",
-    }
+    Figure { name: String::new(), plot, caption: caption.to_owned(), table: Table::new() }
 }
 
 pub(super) fn errors(outcomes: &Outcomes, kind: TargetKind) -> Figure {
@@ -282,7 +260,7 @@ pub(super) fn errors(outcomes: &Outcomes, kind: TargetKind) -> Figure {
         TargetKind::Probability => "truth (0 or 1) − probability",
         _ => "truth − forecast",
     };
-    let x = Axis::new(label, unit(kind), [low, high].into_iter());
+    let x = Axis::new(label, Unit::of(kind), [low, high].into_iter());
     let y = Axis::between("forecasts", Unit::Plain, 0.0, 1.05 * f64::from(highest));
     let plot = Plot::new("Errors on the test part", x, y)
         .bars(Look::Model, "model", model.into_iter().enumerate().map(bar).collect())
@@ -290,13 +268,14 @@ pub(super) fn errors(outcomes: &Outcomes, kind: TargetKind) -> Figure {
     let caption = "Bars left of zero: the forecast was too high. Errors whose mean is not \
                    zero are a bias. The outermost bars hold the 0.5 % at each end."
         .to_owned();
-    Figure { name: "errors".to_owned(), plot, caption }
+    Figure { name: "errors".to_owned(), plot, caption, table: Table::new() }
 }
 
 pub(super) fn scatter(outcomes: &Outcomes, kind: TargetKind) -> Figure {
     let points: Vec<(f64, f64)> =
         outcomes.values.iter().copied().zip(outcomes.truths.iter().copied()).collect();
-    let axis = |label: &str, values: &[f64]| Axis::new(label, unit(kind), values.iter().copied());
+    let axis =
+        |label: &str, values: &[f64]| Axis::new(label, Unit::of(kind), values.iter().copied());
     let values = outcomes.values.iter().copied().filter(|value| value.is_finite());
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
         (low.min(value), high.max(value))
@@ -319,7 +298,7 @@ pub(super) fn scatter(outcomes: &Outcomes, kind: TargetKind) -> Figure {
     let caption = "The two axes have scales of their own. Forecasts that know something lie along \
                    the dashed line; a cloud without a slope knows nothing."
         .to_owned();
-    Figure { name: "scatter".to_owned(), plot, caption }
+    Figure { name: "scatter".to_owned(), plot, caption, table: Table::new() }
 }
 
 pub(super) fn calibration(outcomes: &Outcomes) -> Figure {
@@ -347,7 +326,7 @@ pub(super) fn calibration(outcomes: &Outcomes) -> Figure {
                    on the dashed line. Each point is a tenth of the range; its line is Wilson's \
                    95 % interval, which takes the cases as independent."
         .to_owned();
-    Figure { name: "calibration".to_owned(), plot, caption }
+    Figure { name: "calibration".to_owned(), plot, caption, table: Table::new() }
 }
 
 #[cfg(test)]

@@ -1,37 +1,8 @@
-//! Plots of figures that are given, and text from data.
+//! Plots of figures that are given.
 
 use super::super::evaluate::Outcomes;
 use super::*;
-
-/// The tags that are open at the end of each line, and a panic where the text is not well-formed:
-/// a stand-in for a parser that knows elements, quoted attributes and entities.
-pub(in super::super) fn assert_well_formed(text: &str) {
-    let mut open: Vec<&str> = Vec::new();
-    let mut rest = text;
-    while let Some(start) = rest.find(['<', '&']) {
-        let (at, after) = rest[start..].split_at(1);
-        if at == "&" {
-            let entity = after.split_once(';').map(|(name, _)| name).unwrap();
-            let known = ["amp", "lt", "gt", "quot", "#39"];
-            assert!(known.contains(&entity), "unknown entity near {:.60}", &rest[start..]);
-            rest = after;
-            continue;
-        }
-        let (tag, after) = after.split_once('>').expect("a tag ends");
-        rest = after;
-        if tag.starts_with('!') || tag.starts_with('?') {
-            continue;
-        }
-        assert!(!tag.contains('<') && tag.matches('"').count() % 2 == 0, "broken tag <{tag}>");
-        let name = tag.trim_matches('/').split_whitespace().next().unwrap();
-        if tag.starts_with('/') {
-            assert_eq!(open.pop(), Some(name), "before {after:.60}");
-        } else if !tag.ends_with('/') {
-            open.push(name);
-        }
-    }
-    assert_eq!(open, Vec::<&str>::new(), "left open");
-}
+use crate::report::well_formed::assert_well_formed;
 
 /// A run of one symbol whose truths and forecasts are given.
 fn figures(kind: TargetKind, values: &[f64], truths: &[f64]) -> String {
@@ -78,14 +49,4 @@ fn the_calibration_plot_shows_the_bins() {
     let y = 308.0 - 250.0 / 1.02 / 3.0;
     let dot = format!("<circle class=\"dot model\" cx=\"{x:.1}\" cy=\"{y:.1}\"");
     assert!(text.contains(&dot), "{dot} is not in {text}");
-}
-
-#[test]
-fn text_is_escaped() {
-    let prose = prose("p < 0.01 at -5 % since 2001-02-03 (-1 to <2)");
-    assert_eq!(prose, "p\u{a0}&lt;\u{a0}0.01 at −5\u{a0}% since 2001-02-03 (−1 to &lt;2)");
-    assert_eq!(
-        escape("<a href=\"x\">'&\u{0}\n"),
-        "&lt;a href=&quot;x&quot;&gt;&#39;&amp;\u{fffd}\n"
-    );
 }

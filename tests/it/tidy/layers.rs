@@ -14,7 +14,7 @@ use super::{File, numbered};
 /// Every layer, from the lowest to the highest. This is the only place that decides the order.
 pub(super) const LAYERS: &[&str] = &[
     "core", "engine", "ops", "intake", "ports", "net", "shard", "keep", "adapters", "app", "seal",
-    "train", "tools", "cli",
+    "report", "train", "tools", "cli",
 ];
 
 const ROOT: &str = "src/lib.rs";

@@ -2,8 +2,9 @@
 //!
 //! Owns the measures that an evaluation is made of, over plain series of forecasts, truths and
 //! losses, so that they serve every target: errors (here), [`comparison`] of two forecasters,
-//! [`proportion`] of hits, [`probability`] forecasts and their calibration, [`signals`], and the
-//! [`spread`] over repeated runs. `student` is the distribution that they share.
+//! [`proportion`] of hits, [`probability`] forecasts and their calibration, and the [`spread`] over
+//! repeated runs. Signals are judged by [`Detection`](crate::core::signal::Detection), as live.
+//! `student` is the distribution that they share.
 //!
 //! Promises: pure functions; the same series give the same bits. Every result is finite for finite
 //! input, however short, constant or perfect the series. What cannot be told from the data is
@@ -14,7 +15,6 @@
 pub mod comparison;
 pub mod probability;
 pub mod proportion;
-pub mod signals;
 pub mod spread;
 mod student;
 
@@ -23,14 +23,7 @@ use std::collections::BTreeMap;
 use crate::core::forecast::{Margins, Possible};
 use crate::core::score::error;
 
-/// Limits between which a figure lies with 95 %.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits95 {
-    /// Lower limit.
-    pub low: f64,
-    /// Upper limit.
-    pub high: f64,
-}
+pub use crate::core::proportion::Limits95;
 
 /// The mean; zero for no values.
 pub fn mean(values: &[f64]) -> f64 {

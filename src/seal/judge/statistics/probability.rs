@@ -32,24 +32,48 @@ pub struct Bin {
     pub happened: f64,
 }
 
-/// Forecasts in `bins` equal stretches from 0 to 1, the empty ones left out: the points of a
-/// reliability diagram. A forecast of 1 belongs to the last stretch.
-pub fn reliability(forecasts: &[f64], truths: &[f64], bins: usize) -> Vec<Bin> {
-    let mut sums = vec![(0_usize, 0.0, 0.0); bins];
-    for (forecast, truth) in forecasts.iter().zip(truths) {
+/// A reliability diagram in the making: forecasts in equal stretches from 0 to 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reliability {
+    /// Count, sum of forecasts and events of each stretch.
+    sums: Vec<(usize, f64, f64)>,
+}
+
+impl Reliability {
+    /// So many stretches, at least one, without a forecast.
+    pub fn new(bins: usize) -> Self {
+        Self { sums: vec![(0, 0.0, 0.0); bins.max(1)] }
+    }
+
+    /// Takes one forecast. One of 1 belongs to the last stretch.
+    pub fn note(&mut self, forecast: f64, truth: f64) {
+        let bins = self.sums.len();
         let at = ((forecast.max(0.0) * bins as f64) as usize).min(bins - 1);
-        let (count, forecasts, events) = &mut sums[at];
+        let (count, forecasts, events) = &mut self.sums[at];
         *count += 1;
         *forecasts += forecast;
         *events += truth;
     }
-    let filled = sums.into_iter().filter(|(count, ..)| *count > 0);
-    let bin = |(count, forecasts, events): (usize, f64, f64)| Bin {
-        count,
-        forecast: forecasts / count as f64,
-        happened: events / count as f64,
-    };
-    filled.map(bin).collect()
+
+    /// The stretches with forecasts.
+    pub fn bins(&self) -> Vec<Bin> {
+        let filled = self.sums.iter().filter(|(count, ..)| *count > 0);
+        let bin = |(count, forecasts, events): &(usize, f64, f64)| Bin {
+            count: *count,
+            forecast: forecasts / *count as f64,
+            happened: events / *count as f64,
+        };
+        filled.map(bin).collect()
+    }
+}
+
+/// The diagram of these forecasts, the empty stretches left out.
+pub fn reliability(forecasts: &[f64], truths: &[f64], bins: usize) -> Vec<Bin> {
+    let mut reliability = Reliability::new(bins);
+    for (forecast, truth) in forecasts.iter().zip(truths) {
+        reliability.note(*forecast, *truth);
+    }
+    reliability.bins()
 }
 
 /// The mean distance between forecast and share of events over the bins, weighted by their counts

@@ -1,12 +1,11 @@
 //! Shares of hits, such as that of the right directions.
 //!
-//! Owns Wilson's interval and its correction for hits that come together. Promises limits between
+//! Owns the correction of Wilson's interval for hits that come together. Promises limits between
 //! 0 and 1 that hold the share. Never divides by a count of zero.
 
 use super::{Limits95, long_run_variance, sums_by_moment};
 
-/// What a standard normal value exceeds, either way, with a probability of 5 %.
-const NORMAL_95: f64 = 1.959_963_984_540_054;
+pub use crate::core::proportion::wilson;
 
 /// A share of hits with its limits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,15 +38,6 @@ pub fn share(moments: &[i64], hits: &[bool], horizon: usize) -> Option<Share> {
     let independent = count * value * (1.0 - value);
     let effect = if independent > 0.0 { (variance / independent).max(1.0) } else { 1.0 };
     Some(Share { value, limits: wilson(value, count / effect), count: hits.len() })
-}
-
-/// Wilson's 95 % interval of a share of `count` independent tries.
-pub fn wilson(share: f64, count: f64) -> Limits95 {
-    let square = NORMAL_95 * NORMAL_95;
-    let centre = (share + square / (2.0 * count)) / (1.0 + square / count);
-    let spread = share * (1.0 - share) / count + square / (4.0 * count * count);
-    let half = NORMAL_95 * spread.sqrt() / (1.0 + square / count);
-    Limits95 { low: (centre - half).clamp(0.0, share), high: (centre + half).clamp(share, 1.0) }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Plots as SVG text.
 //!
-//! Owns axes, ticks, marks and the legend; enough for the report and no more, because a plotting
-//! crate would be the heaviest dependency of the trainer. Colours come from classes, so that
+//! Owns axes, ticks, marks and the legend; enough for the reports and no more, because a plotting
+//! crate would be the heaviest dependency. Colours come from classes, so that
 //! `plot.css` fits a plot to a light or a dark page.
 //!
 //! Promises: the same plot gives the same text; well-formed XML whatever the labels say; labels of
@@ -9,11 +9,12 @@
 
 use std::fmt::Write as _;
 
-use super::escape;
+use super::text::escape;
 use crate::core::domain::UnixNanos;
+use crate::core::forecast::TargetKind;
 
 /// The look of all plots, in a page or in a file of their own.
-pub(super) const STYLE: &str = include_str!("plot.css");
+pub const STYLE: &str = include_str!("plot.css");
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 360.0;
@@ -28,7 +29,7 @@ const POINTS_MAX: usize = 2000;
 
 /// What the numbers of an axis are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
+pub enum Unit {
     /// As they are.
     Plain,
     /// Fractions, shown as percent.
@@ -37,9 +38,30 @@ pub(super) enum Unit {
     Time,
 }
 
+impl Unit {
+    /// That of the values of a kind of target.
+    pub const fn of(kind: TargetKind) -> Self {
+        match kind {
+            TargetKind::Change | TargetKind::Amount => Self::Percent,
+            TargetKind::LogChange | TargetKind::Level | TargetKind::Probability => Self::Plain,
+        }
+    }
+}
+
+/// What the values of a kind of target are.
+pub const fn axis_label(kind: TargetKind) -> &'static str {
+    match kind {
+        TargetKind::Change => "change",
+        TargetKind::LogChange => "change, as a logarithm",
+        TargetKind::Amount => "size",
+        TargetKind::Level => "value",
+        TargetKind::Probability => "probability",
+    }
+}
+
 /// One axis.
 #[derive(Clone, Debug)]
-pub(super) struct Axis {
+pub struct Axis {
     label: String,
     unit: Unit,
     low: f64,
@@ -49,7 +71,7 @@ pub(super) struct Axis {
 
 /// How a mark looks; the names of the classes in `plot.css`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub enum Look {
     /// What the model says.
     Model,
     /// What came true.
@@ -68,6 +90,8 @@ enum Shape {
     Bars(Vec<(f64, f64, f64)>),
     /// At x, from y to y.
     Whiskers(Vec<(f64, f64, f64)>),
+    /// The area at x from y to y.
+    Band(Vec<(f64, f64, f64)>),
 }
 
 #[derive(Clone, Debug)]
@@ -79,7 +103,7 @@ struct Mark {
 
 /// A plot with two axes.
 #[derive(Clone, Debug)]
-pub(super) struct Plot {
+pub struct Plot {
     title: String,
     x: Axis,
     y: Axis,
@@ -88,7 +112,7 @@ pub(super) struct Plot {
 
 impl Axis {
     /// From the smallest to the largest of the finite values, and a little more.
-    pub(super) fn new(label: &str, unit: Unit, values: impl Iterator<Item = f64>) -> Self {
+    pub fn new(label: &str, unit: Unit, values: impl Iterator<Item = f64>) -> Self {
         let finite = values.filter(|value| value.is_finite());
         let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
             (low.min(value), high.max(value))
@@ -99,12 +123,13 @@ impl Axis {
         Self::between(label, unit, low - room, high + room)
     }
 
-    pub(super) fn between(label: &str, unit: Unit, low: f64, high: f64) -> Self {
+    /// From one value to another.
+    pub fn between(label: &str, unit: Unit, low: f64, high: f64) -> Self {
         Self { label: label.to_owned(), unit, low, high, logarithmic: false }
     }
 
     /// By powers of ten where the values span more than one and all are positive.
-    pub(super) fn logarithmic_where_wide(mut self, values: impl Iterator<Item = f64>) -> Self {
+    pub fn logarithmic_where_wide(mut self, values: impl Iterator<Item = f64>) -> Self {
         let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
         for value in values.filter(|value| value.is_finite()) {
             (low, high) = (low.min(value), high.max(value));
@@ -214,28 +239,34 @@ impl Look {
 }
 
 impl Plot {
-    pub(super) fn new(title: &str, x: Axis, y: Axis) -> Self {
+    /// An empty plot.
+    pub fn new(title: &str, x: Axis, y: Axis) -> Self {
         Self { title: title.to_owned(), x, y, marks: Vec::new() }
     }
 
     /// A line through the points.
-    pub(super) fn line(self, look: Look, legend: &str, points: Vec<(f64, f64)>) -> Self {
+    pub fn line(self, look: Look, legend: &str, points: Vec<(f64, f64)>) -> Self {
         self.mark(Shape::Line(points), look, Some(legend))
     }
 
     /// A dot at each point.
-    pub(super) fn dots(self, look: Look, legend: &str, points: Vec<(f64, f64)>) -> Self {
+    pub fn dots(self, look: Look, legend: &str, points: Vec<(f64, f64)>) -> Self {
         self.mark(Shape::Dots(points), look, Some(legend))
     }
 
     /// Bars from x to x with the height y.
-    pub(super) fn bars(self, look: Look, legend: &str, bars: Vec<(f64, f64, f64)>) -> Self {
+    pub fn bars(self, look: Look, legend: &str, bars: Vec<(f64, f64, f64)>) -> Self {
         self.mark(Shape::Bars(bars), look, Some(legend))
     }
 
     /// Lines at x from y to y, without a legend.
-    pub(super) fn whiskers(self, look: Look, whiskers: Vec<(f64, f64, f64)>) -> Self {
+    pub fn whiskers(self, look: Look, whiskers: Vec<(f64, f64, f64)>) -> Self {
         self.mark(Shape::Whiskers(whiskers), look, None)
+    }
+
+    /// The area between y and y along x.
+    pub fn band(self, look: Look, legend: &str, band: Vec<(f64, f64, f64)>) -> Self {
+        self.mark(Shape::Band(band), look, Some(legend))
     }
 
     fn mark(mut self, shape: Shape, look: Look, legend: Option<&str>) -> Self {
@@ -243,13 +274,13 @@ impl Plot {
         self
     }
 
-    /// The plot for a page that has [`STYLE`].
-    pub(super) fn inline(&self) -> String {
-        self.draw("", "")
+    /// The plot for a page that has [`STYLE`], with a description for those who do not see it.
+    pub fn inline(&self, description: &str) -> String {
+        self.draw("", &format!("<desc>{}</desc>\n", escape(description)))
     }
 
     /// The plot as a file of its own.
-    pub(super) fn file(&self) -> String {
+    pub fn file(&self) -> String {
         let style = format!(
             "<style>{STYLE}</style>\n<rect class=\"paper\" width=\"100%\" \
                              height=\"100%\"/>\n"
@@ -263,8 +294,8 @@ impl Plot {
         let title = escape(&self.title);
         let mut svg = format!(
             "<svg{namespace} class=\"plot\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
-             aria-label=\"{title}\">\n{head}<text class=\"title\" x=\"{LEFT}\" y=\"20\">{title}\
-             </text>\n"
+             aria-label=\"{title}\">\n<title>{title}</title>\n{head}\
+             <text class=\"title\" x=\"{LEFT}\" y=\"20\">{title}</text>\n"
         );
         self.draw_axes(&mut svg);
         for mark in &self.marks {
@@ -373,6 +404,19 @@ impl Plot {
                     );
                 }
             }
+            Shape::Band(band) => {
+                let points: Vec<_> = thinned(band).filter(finite_three).collect();
+                let there = points.iter().map(|(x, _, high)| (x, high));
+                let back = points.iter().rev().map(|(x, low, _)| (x, low));
+                let mut path = String::new();
+                for (x, y) in there.chain(back) {
+                    let command = if path.is_empty() { 'M' } else { 'L' };
+                    // What lies beyond the axis would cover the title.
+                    let y = y.clamp(self.y.low, self.y.high);
+                    let _ = write!(path, "{command}{:.1} {:.1}", self.x(*x), self.y(y));
+                }
+                let _ = writeln!(svg, "<path class=\"band {class}\" d=\"{path}Z\"/>");
+            }
         }
     }
 
@@ -393,6 +437,10 @@ impl Plot {
                         x + 9.0
                     )
                 }
+                Shape::Band(_) => format!(
+                    "<rect class=\"band {class}\" x=\"{x:.1}\" y=\"32\" width=\"18\" \
+                    height=\"11\"/>"
+                ),
                 Shape::Bars(_) => format!(
                     "<rect class=\"bar {class}\" x=\"{x:.1}\" y=\"32\" width=\"18\" height=\"11\"/>"
                 ),
@@ -455,7 +503,7 @@ mod tests {
     fn values_stand_where_they_belong() {
         let axis = || Axis::between("a", Unit::Plain, 0.0, 10.0);
         let line = vec![(0.0, 0.0), (5.0, f64::NAN), (10.0, 10.0)];
-        let svg = Plot::new("t", axis(), axis()).line(Look::Model, "l", line).inline();
+        let svg = Plot::new("t", axis(), axis()).line(Look::Model, "l", line).inline("d");
         let expected = format!("M{LEFT:.1} {:.1}L{:.1} {TOP:.1}\"", HEIGHT - BOTTOM, WIDTH - RIGHT);
         assert!(svg.contains(&expected), "{expected} is not in {svg}");
     }

@@ -1,16 +1,19 @@
 //! Signals as detections: how many of the moves told came, how many of those that came were told.
 //!
-//! Owns counts, precision and recall. Never invents a share where there was nothing to count.
+//! Owns counts, precision and recall, for the trainer and for the daemon. Never invents a share
+//! where there was nothing to count.
+
+use serde::{Deserialize, Serialize};
 
 /// How often something was told, and how often it happened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detection {
     /// Times told.
-    pub told: usize,
+    pub told: u64,
     /// Times happened.
-    pub happened: usize,
+    pub happened: u64,
     /// Times told and happened.
-    pub hits: usize,
+    pub hits: u64,
 }
 
 impl Detection {
@@ -18,12 +21,16 @@ impl Detection {
     pub fn count(forecasts: &[f64], truths: &[f64], beyond: impl Fn(f64) -> bool) -> Self {
         let mut counts = Self::default();
         for (forecast, truth) in forecasts.iter().zip(truths) {
-            let (told, happened) = (beyond(*forecast), beyond(*truth));
-            counts.told += usize::from(told);
-            counts.happened += usize::from(happened);
-            counts.hits += usize::from(told && happened);
+            counts.note(beyond(*forecast), beyond(*truth));
         }
         counts
+    }
+
+    /// Counts one forecast.
+    pub fn note(&mut self, told: bool, happened: bool) {
+        self.told += u64::from(told);
+        self.happened += u64::from(happened);
+        self.hits += u64::from(told && happened);
     }
 
     /// Share of the told that happened.
@@ -34,6 +41,11 @@ impl Detection {
     /// Share of the happened that were told.
     pub fn recall(self) -> Option<f64> {
         (self.happened > 0).then(|| self.hits as f64 / self.happened as f64)
+    }
+
+    /// Whether these can be counts over so many forecasts.
+    pub(super) fn is_possible(&self, forecasts: u64) -> bool {
+        self.hits <= self.told.min(self.happened) && self.told.max(self.happened) <= forecasts
     }
 }
 
