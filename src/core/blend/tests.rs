@@ -5,10 +5,11 @@ use serde::Deserialize;
 
 use super::*;
 use crate::core::baseline::{BASELINES, BaselineForecasts, BaselineKind};
-use crate::core::domain::{Evidence, Quality, SymbolId, UnixNanos};
+use crate::core::domain::{Evidence, Quality, Signal, SymbolId, UnixNanos};
 use crate::core::forecast::Possible;
 use crate::core::random::{Purpose, Random};
 use crate::core::score::Score;
+use crate::core::signal::SignalCounts;
 use crate::core::verdict::Verdict;
 
 const ANY: Possible = Possible { least: f64::NEG_INFINITY, greatest: f64::INFINITY };
@@ -40,6 +41,8 @@ fn score(at: usize, [value, truth]: [f64; 2], baselines: BaselineForecasts) -> S
         drift: false,
         shifted: None,
         verdict: Verdict::default(),
+        signal: Signal::Hold,
+        signals: SignalCounts::default(),
         rival: None,
     }
 }

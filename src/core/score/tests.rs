@@ -403,8 +403,8 @@ fn a_shadow_is_compared_over_the_scores_that_both_have() {
         let mut after = ScoreBook::new(plan(&target, 1));
         after.face(rival);
         let (scores, ledger) = (shadow.symbol(symbol_id(0)), shadow.ledger(symbol_id(0)));
-        assert!(after.fits(scores, ledger, Some(&stored)));
-        after.restore_symbol(&names[0], scores, ledger, Some(&stored));
+        assert!(after.fits(scores, ledger, Some(&stored), None));
+        after.restore_symbol(&names[0], scores, ledger, Some(&stored), None);
         assert_eq!(after.rival(symbol_id(0)), known);
         let word = if known.is_some() { Word::Better } else { Word::TooEarly };
         assert_eq!(after.rival_pool().word(LEVEL), word);

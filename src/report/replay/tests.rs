@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::baseline::BaselineKind;
-use crate::core::domain::{Quality, SymbolId};
+use crate::core::domain::{InputShift, Quality, SymbolId};
 use crate::core::forecast::SignalThresholds;
 use crate::core::random::{Purpose, Random};
 use crate::core::signal::{SignalPlan, SignalState};
@@ -65,6 +65,8 @@ impl Stream {
                 quality,
                 out_of_range: false,
                 evidence,
+                drift: false,
+                shift: InputShift::Unknown,
                 shed_steps: 0,
             },
         );
@@ -87,7 +89,9 @@ impl Stream {
             skill: None,
             held: None,
             drift: false,
+            shifted: None,
             verdict: Verdict::default(),
+            rival: None,
             signal,
             signals: SignalCounts::default(),
         };

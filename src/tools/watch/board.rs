@@ -143,7 +143,8 @@ impl Board {
 
     /// Whether any row has a signal that was judged.
     pub(super) fn has_hits(&self) -> bool {
-        let mut scores = self.models.values().flat_map(BTreeMap::values).map(|row| row.score);
+        let rows = self.models.values().flat_map(|model| model.rows.values());
+        let mut scores = rows.map(|row| row.score);
         scores.any(|score| score.is_some_and(|score| score.hits.is_some()))
     }
 
