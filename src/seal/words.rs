@@ -224,7 +224,7 @@ pub fn inputs(manifest: &Manifest) -> String {
         return "not compared with the training: the bundle has no distribution".to_owned();
     };
     format!(
-        "compared with {rows} rows of the training, {from} to {to}, {memory_rows} of a symbol at most"
+        "compared with {rows} rows of the training, {from} to {to}, {memory_rows} at most at once"
     )
 }
 
