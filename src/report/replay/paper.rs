@@ -100,7 +100,7 @@ pub(super) fn name(strategy: usize) -> &'static str {
     match strategy {
         0 => "model",
         1 => "buy and hold",
-        _ => BaselineKind::ALL.get(strategy - 2).map_or("", |baseline| baseline.label()),
+        _ => BaselineKind::ALL.get(strategy - 2).copied().map_or("", BaselineKind::label),
     }
 }
 

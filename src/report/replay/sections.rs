@@ -88,7 +88,7 @@ fn verdict(report: &ReplayReport, summary: &Summary, page: &mut Page) {
         limits.map_or_else(|| NONE.to_owned(), |[low, high]| format!("{low:.3e} to {high:.3e}"));
     let rows = [
         ("verdict", words::word(word).to_owned()),
-        ("since", since.map_or_else(|| NONE.to_owned(), |since| since.to_string())),
+        ("since", since.map_or_else(|| NONE.to_owned(), |since| format!("{since}"))),
         ("observations", count(scores)),
         ("mean difference of squared errors", format!("{mean_difference:.3e}")),
         ("95 % confidence sequence", limits),
