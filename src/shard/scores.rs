@@ -17,9 +17,7 @@ use super::shift::{Board as ShiftBoard, ShiftMetrics};
 use crate::core::baseline::BaselineKind;
 use crate::core::blend::WEIGHT_PARTS;
 use crate::core::domain::Symbol;
-use crate::core::score::{
-    Evidence, GroupSums, SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored,
-};
+use crate::core::score::{Evidence, GroupSums, SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
 use crate::core::signal::{COUNTS_LENGTH, SideCounts, SignalCounts};
 use crate::core::verdict::{LEVEL, POOL_LENGTH, Pool, Word};
 use crate::engine::pipeline::{Pipeline, Pipelines, RivalPool};
@@ -122,7 +120,8 @@ impl RivalBoard {
                 weighed: AtomicU64::default(),
             };
             laid.rivals[0].store(pool);
-            let (against, rival) = (AtomicUsize::new(0), AtomicUsize::new(rival.unwrap_or(NO_RIVAL)));
+            let (against, rival) =
+                (AtomicUsize::new(0), AtomicUsize::new(rival.unwrap_or(NO_RIVAL)));
             let (shards, experts, horizon_steps) = (vec![laid], Vec::new(), AtomicU32::new(1));
             Arc::new(Board { shards, experts, against, rival, horizon_steps })
         };
