@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::report::ReportArgs;
 use super::{Global, train};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
@@ -68,6 +69,8 @@ pub(super) struct BacktestArgs {
     /// The folder of the results, instead of <backtest.output>/<name>
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 pub(super) fn run(args: BacktestArgs, global: &Global) -> Result<(), Exit> {
@@ -87,6 +90,7 @@ pub(super) fn run(args: BacktestArgs, global: &Global) -> Result<(), Exit> {
         control => format!("{}.{}", config.name, control.label()),
     };
     let output = args.output.unwrap_or_else(|| schedule.output.join(folder));
+    let mut reports = args.report.open()?;
     // Loaded before the first fit, so that a missing library is reported at once.
     let runtime = super::runtime(global, None)?;
     train::tell_guessed(&config);
@@ -108,6 +112,10 @@ pub(super) fn run(args: BacktestArgs, global: &Global) -> Result<(), Exit> {
     show.bar.finish_and_clear();
     let summary = summary.map_err(exit)?;
     let (fitted, reused) = show.counts();
+    if reports.is_asked() {
+        reports.add_whole(backtest.report(&output, reports.options()).map_err(exit)?);
+        reports.write()?;
+    }
     tell!("fitted {fitted} in {:.1} s, {reused} taken over", watch.elapsed().as_secs_f64());
     super::print(format_args!(
         "\n{}output  {}\n",

@@ -31,7 +31,7 @@ mod model;
 mod no_topic;
 mod prove;
 mod replay;
-mod replay_report;
+mod report;
 mod serve;
 mod shared;
 #[cfg(feature = "kafka")]

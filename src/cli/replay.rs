@@ -9,7 +9,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::replay_report::{ReportArgs, Reports};
+use super::report::{ReportArgs, Reports};
 use super::shared::{FileArgs, open_file};
 use super::{Global, absent, topic};
 use crate::adapters::file::{FileFormat, FileRecords, FileSettings};

@@ -63,6 +63,9 @@ impl fmt::Display for Symbol {
 }
 
 impl SymbolId {
+    /// The first of a dense index.
+    pub const FIRST: Self = Self(0);
+
     /// The id at a dense index, or `None` past `u32`.
     pub fn from_index(index: usize) -> Option<Self> {
         u32::try_from(index).ok().map(Self)

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::forecast::RecordTemplate;
 use crate::core::baseline::BaselineKind;
-use crate::core::domain::{Evidence, Quality, Signal, Symbol, UnixNanos};
+use crate::core::domain::{Evidence, Quality, Signal, Symbol, SymbolId, UnixNanos};
 use crate::core::score::Score;
 use crate::core::signal::{SideCounts, SignalCounts};
 use crate::core::verdict::{Verdict, Word};
@@ -215,6 +215,37 @@ pub struct VerdictRecord {
 }
 
 impl ScoreRecord<'_> {
+    /// The score behind the record, with this verdict. How signals did and the comparison with a
+    /// rival are left out: like the verdict they are of all scores of the symbol together.
+    pub fn score(&self, symbol: SymbolId, verdict: Verdict) -> Score {
+        let BaselineValues { persistence, drift, average, seasonal, linear } = self.baselines;
+        Score {
+            symbol,
+            as_of: self.as_of,
+            target_time: self.target_time,
+            truth_time: self.truth_time,
+            value: self.value,
+            truth: self.truth,
+            baseline: self.baseline,
+            against: self.against,
+            baselines: [persistence, drift, average, seasonal, linear],
+            lower: self.lower,
+            upper: self.upper,
+            direction_hit: self.direction_hit,
+            quality: self.quality,
+            out_of_range: self.out_of_range,
+            evidence: self.evidence,
+            skill: self.skill,
+            held: self.held,
+            drift: self.drift,
+            shifted: self.shifted,
+            verdict,
+            signal: self.signal.unwrap_or(Signal::Hold),
+            signals: SignalCounts::default(),
+            rival: None,
+        }
+    }
+
     /// `loss(baseline) - loss(model)`, with the bits that [`Score::loss_difference`] has.
     pub fn loss_difference(&self) -> f64 {
         let (error, baseline_error) = (self.absolute_error, self.baseline_absolute_error);

@@ -156,6 +156,11 @@ impl ReplayReport {
 
     /// Takes a forecast of a symbol, whose score may come later.
     pub fn forecast(&mut self, symbol: &str, forecast: &Forecast) {
+        self.expect(symbol, forecast.as_of, forecast.last_price);
+    }
+
+    /// As [`ReplayReport::forecast`], of a forecast at this time, with the newest price behind it.
+    pub fn expect(&mut self, symbol: &str, as_of: UnixNanos, price: Option<f64>) {
         self.forecasts += 1;
         let kept_max = self.subject.horizon_steps as usize + 1;
         let waiting = &mut self.symbol(symbol).waiting;
@@ -163,7 +168,7 @@ impl ReplayReport {
         if waiting.len() >= kept_max {
             waiting.pop_front();
         }
-        waiting.push_back(Waiting { as_of: forecast.as_of, price: forecast.last_price });
+        waiting.push_back(Waiting { as_of, price });
     }
 
     /// Takes the next score of a symbol.

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `digest` | what a finished fold depends on |
 //! | `replay` | the way through the engine |
+//! | `report` | the page about all of it |
 //! | `chain` | the scores of all folds as one series |
 //! | `store` | the output folder |
 //! | `record` | what is written down |
@@ -31,6 +32,7 @@ mod error;
 mod progress;
 mod record;
 mod replay;
+mod report;
 mod store;
 mod words;
 
@@ -65,6 +67,7 @@ use crate::core::domain::{DurationNanos, UnixNanos};
 use crate::core::features::RawFeatures;
 use crate::engine::inference::Runtime;
 use crate::engine::model::Bundle;
+use crate::report::{PaperOptions, ReplayReport};
 
 /// Behind every step.
 const END: UnixNanos = UnixNanos::from_nanos(i64::MAX);
@@ -167,6 +170,23 @@ impl Backtest {
             places.into_iter().filter(|place| Some(&place.seed) == self.seeds.first()).collect();
         store.write_results(&first, &folds, &summary)?;
         Ok(summary)
+    }
+
+    /// The report of what [`Backtest::run`] has written to `output`.
+    ///
+    /// # Errors
+    /// [`BacktestError`] where the results cannot be read.
+    pub fn report(
+        &self,
+        output: &Path,
+        options: PaperOptions,
+    ) -> Result<ReplayReport, BacktestError> {
+        let newest = self.places().into_iter().rev();
+        let newest = newest.filter(|place| Some(&place.seed) == self.seeds.first()).next();
+        let place = newest.ok_or(BacktestError::Stopped)?;
+        let folder = Store::bundle(output, place, &self.config.name);
+        let bundle = Bundle::read(&folder).map_err(TrainError::from)?;
+        report::report(&bundle, output, options)
     }
 
     /// The job of one fold with one seed: everything that it knows lies before the test span.

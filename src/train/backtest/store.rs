@@ -79,6 +79,12 @@ impl Store {
         self.root.join(FOLDS).join(place.to_string())
     }
 
+    /// The bundle of a finished fold, in the output folder `root`.
+    pub(super) fn bundle(root: &Path, place: Place, model: &str) -> PathBuf {
+        let version = place.to_string();
+        root.join(FOLDS).join(&version).join("models").join(model).join(&version)
+    }
+
     /// Where a fold is written until it is finished.
     fn draft(&self, place: Place) -> PathBuf {
         self.root.join(FOLDS).join(format!(".{place}.draft"))

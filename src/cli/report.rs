@@ -1,7 +1,8 @@
-//! The options of `tickcast replay` for its report, and the files that it writes.
+//! The options of `tickcast replay` and `tickcast backtest` for a report, and the files that it
+//! is written to.
 //!
-//! Owns both. Promises that a file that cannot be written is found before the replay begins, and
-//! that what replay writes elsewhere is the same with a report and without. Never computes a
+//! Owns both. Promises that a file that cannot be written is found before the work begins, and that
+//! what is written elsewhere is the same with a report and without. Never computes a
 //! figure.
 
 use std::fs::File;
@@ -54,7 +55,7 @@ enum Hold {
     Keep,
 }
 
-/// The reports of all models of a replay.
+/// The reports of all models.
 pub(super) struct Reports {
     files: Vec<(PathBuf, File)>,
     options: PaperOptions,
@@ -102,6 +103,18 @@ impl Reports {
             let subject = Subject::new(bundle.manifest(), bundle.plans(), rule);
             self.models.push(ReplayReport::new(subject, self.options));
         }
+    }
+
+    /// How signals become positions.
+    #[cfg(feature = "train")]
+    pub(super) fn options(&self) -> PaperOptions {
+        self.options
+    }
+
+    /// Takes a report that is complete.
+    #[cfg(feature = "train")]
+    pub(super) fn add_whole(&mut self, report: ReplayReport) {
+        self.models.push(report);
     }
 
     /// Takes a forecast of a model.
