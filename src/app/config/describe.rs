@@ -419,7 +419,10 @@ mod tests {
         assert_eq!(of("source", "subscribe")["items"]["type"], "string");
         let models = &schema["properties"]["models"];
         assert_eq!(models["type"], "array");
-        assert_eq!(models["items"]["properties"]["role"]["enum"], json!(["live", "shadow"]));
+        assert_eq!(
+            models["items"]["properties"]["role"]["enum"],
+            json!(["live", "shadow", "blend"])
+        );
         let reason = of("http", "bind")["description"].to_string();
         assert!(reason.contains("Loopback"), "{reason}");
         assert_eq!(schema["properties"]["http"]["additionalProperties"], false);
