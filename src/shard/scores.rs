@@ -505,7 +505,7 @@ impl Gauges {
             )?,
             weight: gauges(
                 "tickcast_blend_weight",
-                "What an expert weighs in the newest forecasts of a blend, on average over symbols.",
+                "What an expert weighs in the newest forecasts of a blend: the mean over symbols.",
                 &["model", "expert"],
             )?,
             signal_scores: gauges(

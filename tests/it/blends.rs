@@ -213,7 +213,8 @@ fn models_of_two_targets_are_no_blend() {
     let check = |blends: &str| {
         let config = format!(
             "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{}'\n[[models]]\nname = 'aapl-daily'\n\
-             [[models]]\nname = 'stocks-volatility'\n[[models]]\nname = 'stocks-volatility-carried'\n\
+             [[models]]\nname = 'stocks-volatility'\n\
+             [[models]]\nname = 'stocks-volatility-carried'\n\
              [[models]]\nname = 'mix'\nrole = 'blend'\nblends = [{blends}]\n",
             repository().join("models").display()
         );

@@ -612,8 +612,8 @@ mod tests {
             "models[2].version: is for a model of its own; a blend has none",
             "models[2].shadows: is for a model of its own; a blend has none",
             "models[3].blends: `x` is a blend itself",
-            "models[3].blends: `b` changes its version while the daemon runs (watch, promote), and a \
-             blend learns what one version is worth",
+            "models[3].blends: `b` changes its version while the daemon runs (watch, promote), and \
+             a blend learns what one version is worth",
             "models[3].blends: names `a` twice",
             "models[3].blends: `c` is the name of no other entry",
         ] {

@@ -163,18 +163,7 @@ pub(super) fn settle(
     if drafts.len() > MODELS_MAX {
         root.problem("models", format_args!("lists {}; at most {MODELS_MAX} run", drafts.len()));
     }
-    let mut first = BTreeMap::<&str, usize>::new();
-    for (index, Draft { name, .. }) in drafts.iter().enumerate() {
-        if let Some(before) = first.get(&**name) {
-            let problem = format_args!(
-                "models[{before}] has the name `{name}` already; give one of them another one, \
-                 such as as = \"{name}-next\""
-            );
-            root.problem(&format!("models[{index}].as"), problem);
-        } else {
-            first.insert(name, index);
-        }
-    }
+    check_names(root, &drafts);
     let live: Vec<_> = drafts.iter().filter(|draft| draft.role == Role::Live).collect();
     if live.is_empty() {
         root.problem(
@@ -224,6 +213,22 @@ pub(super) fn settle(
         settled[blend].cadence = cadence;
     }
     settled
+}
+
+/// Looks for names that are there twice.
+fn check_names(root: &mut Section<'_>, drafts: &[Draft]) {
+    let mut first = BTreeMap::<&str, usize>::new();
+    for (index, Draft { name, .. }) in drafts.iter().enumerate() {
+        if let Some(before) = first.get(&**name) {
+            let problem = format_args!(
+                "models[{before}] has the name `{name}` already; give one of them another one, \
+                 such as as = \"{name}-next\""
+            );
+            root.problem(&format!("models[{index}].as"), problem);
+        } else {
+            first.insert(name, index);
+        }
+    }
 }
 
 /// The place of the first member of a blend, whose members are looked at; `None` for another entry
