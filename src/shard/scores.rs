@@ -510,17 +510,17 @@ impl Gauges {
             )?,
             signal_scores: gauges(
                 "tickcast_signal_scores",
-                "Scores by signal: how often it was told, how often its truth happened, and both.",
+                "Scores by signal: how often it was raised, how often its truth happened, and both.",
                 &["model", "signal", "outcome"],
             )?,
             signal_precision: gauges(
                 "tickcast_signal_precision_ratio",
-                "Share of the told signals that happened, with its 95 % interval.",
+                "Share of the raised signals that happened, with its 95 % interval.",
                 &["model", "signal", "bound"],
             )?,
             signal_recall: gauges(
                 "tickcast_signal_recall_ratio",
-                "Share of what happened that was told, with its 95 % interval.",
+                "Share of what happened that was raised, with its 95 % interval.",
                 &["model", "signal", "bound"],
             )?,
             signal_base: gauges(
@@ -598,14 +598,14 @@ impl Gauges {
         for (signal, side) in [("buy", &counts.buy), ("sell", &counts.sell)] {
             let SideCounts { detection, .. } = side;
             for (outcome, count) in [
-                ("told", detection.told),
+                ("raised", detection.raised),
                 ("happened", detection.happened),
                 ("both", detection.hits),
             ] {
                 let labels = [model, signal, outcome];
                 self.signal_scores.with_label_values(&labels).set(count as f64);
             }
-            set(&self.signal_precision, &[signal], detection.hits, detection.told);
+            set(&self.signal_precision, &[signal], detection.hits, detection.raised);
             set(&self.signal_recall, &[signal], detection.hits, detection.happened);
             let base = self.signal_base.with_label_values(&[model, signal]);
             base.set(known(counts.base_rate(side)));
@@ -791,14 +791,14 @@ mod tests {
         let precision = |bound: &str| {
             signal("precision_ratio", &format!(r#"bound="{bound}",model="m",signal="buy""#))
         };
-        assert!(precision("value").is_nan(), "nothing was told");
+        assert!(precision("value").is_nan(), "nothing was raised");
         let thresholds = SignalThresholds { buy_above: 0.5, sell_below: -0.5 };
-        let mut told = SignalCounts::default();
+        let mut raised = SignalCounts::default();
         for truth in [1.0, -1.0, 1.0, 0.25] {
-            told.note(thresholds, Signal::Buy, truth, 0.0);
+            raised.note(thresholds, Signal::Buy, truth, 0.0);
         }
-        first.signals[0].store(&told);
-        second.signals[1].store(&told);
+        first.signals[0].store(&raised);
+        second.signals[1].store(&raised);
         // Eight signals two steps ahead are as good as four, and half of them came.
         let limits = wilson(0.5, 4.0);
         assert_eq!(precision("value"), 0.5);
@@ -806,7 +806,7 @@ mod tests {
         let of_buy = r#"model="m",signal="buy""#;
         assert_eq!(signal("base_ratio", of_buy), 0.5);
         assert_eq!(signal("recall_ratio", &format!(r#"bound="value",{of_buy}"#)), 1.0);
-        assert_eq!(signal("scores", r#"model="m",outcome="told",signal="buy""#), 8.0);
+        assert_eq!(signal("scores", r#"model="m",outcome="raised",signal="buy""#), 8.0);
         assert_eq!(signal("hit_ratio", r#"bound="value",model="m""#), 0.75);
         assert_eq!(signal("hit_chance_ratio", r#"model="m""#), 0.75);
         let verdict = |model: &str| {

@@ -108,7 +108,7 @@ class Rule:
 
 
 def signal_figures(scores, args):
-    counts = {side: dict(told=0, happened=0, hits=0, rises=0, falls=0) for side in ("buy", "sell")}
+    counts = {side: dict(raised=0, happened=0, hits=0, rises=0, falls=0) for side in ("buy", "sell")}
     whole = dict(scores=0, rises=0, falls=0)
     for score in scores:
         origin = 0.0 if args.change else 0.5
@@ -118,12 +118,12 @@ def signal_figures(scores, args):
         whole["falls"] += came < 0
         beyond = {"buy": score["truth"] > args.buy_above, "sell": score["truth"] < args.sell_below}
         for side, count in counts.items():
-            told = score["signal"] == side
-            count["told"] += told
+            raised = score["signal"] == side
+            count["raised"] += raised
             count["happened"] += beyond[side]
-            count["hits"] += told and beyond[side]
-            count["rises"] += told and came > 0
-            count["falls"] += told and came < 0
+            count["hits"] += raised and beyond[side]
+            count["rises"] += raised and came > 0
+            count["falls"] += raised and came < 0
     return whole, counts
 
 
@@ -340,7 +340,7 @@ def main():
         same(name, value, report["signals"][name])
     for side, count in counts.items():
         theirs = report["signals"][side]
-        for name in ("told", "happened", "hits"):
+        for name in ("raised", "happened", "hits"):
             same(f"{side} {name}", count[name], theirs["detection"][name])
         for name in ("rises", "falls"):
             same(f"{side} {name}", count[name], theirs[name])
@@ -350,11 +350,11 @@ def main():
         _, counts = signal_figures(of_symbol, args)
         for side, count in counts.items():
             theirs = of_symbol[-1]["signals"][side]
-            same("told", count["told"], theirs["told"])
-            if count["told"]:
-                precision = count["hits"] / count["told"]
+            same("raised", count["raised"], theirs["raised"])
+            if count["raised"]:
+                precision = count["hits"] / count["raised"]
                 same("precision", precision, theirs["precision"])
-                limits = wilson(precision, count["told"] / args.horizon_steps)
+                limits = wilson(precision, count["raised"] / args.horizon_steps)
                 same("precision_95", limits, theirs["precision_95"])
             same("base rate", count["happened"] / len(of_symbol), float(theirs["base_rate"]))
     names, sums, periods, symbols, steps = paper(forecasts, scores, args)

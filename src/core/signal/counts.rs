@@ -61,18 +61,18 @@ impl SideCounts {
     }
 
     fn to_array(self) -> [u64; 5] {
-        let Self { detection: Detection { told, happened, hits }, rises, falls } = self;
-        [told, happened, hits, rises, falls]
+        let Self { detection: Detection { raised, happened, hits }, rises, falls } = self;
+        [raised, happened, hits, rises, falls]
     }
 
-    const fn from_array([told, happened, hits, rises, falls]: [u64; 5]) -> Self {
-        Self { detection: Detection { told, happened, hits }, rises, falls }
+    const fn from_array([raised, happened, hits, rises, falls]: [u64; 5]) -> Self {
+        Self { detection: Detection { raised, happened, hits }, rises, falls }
     }
 
-    fn note(&mut self, told: bool, happened: bool, came: f64) {
-        self.detection.note(told, happened);
-        self.rises += u64::from(told && came > 0.0);
-        self.falls += u64::from(told && came < 0.0);
+    fn note(&mut self, raised: bool, happened: bool, came: f64) {
+        self.detection.note(raised, happened);
+        self.rises += u64::from(raised && came > 0.0);
+        self.falls += u64::from(raised && came < 0.0);
     }
 
     fn is_possible(&self, whole: &SignalCounts) -> bool {
@@ -80,7 +80,7 @@ impl SideCounts {
         detection.is_possible(whole.scores)
             && *rises <= whole.rises
             && *falls <= whole.falls
-            && rises.checked_add(*falls).is_some_and(|directed| directed <= detection.told)
+            && rises.checked_add(*falls).is_some_and(|directed| directed <= detection.raised)
     }
 }
 
@@ -96,8 +96,8 @@ impl SignalCounts {
     }
 
     /// Signals, buy and sell.
-    pub const fn told(&self) -> u64 {
-        self.buy.detection.told + self.sell.detection.told
+    pub const fn raised(&self) -> u64 {
+        self.buy.detection.raised + self.sell.detection.raised
     }
 
     /// Signals whose truth had a direction.
@@ -157,8 +157,8 @@ impl SignalCounts {
 
     /// Back from [`SignalCounts::to_array`].
     pub const fn from_array(counts: [u64; COUNTS_LENGTH]) -> Self {
-        let [scores, rises, falls, told, happened, hits, up, down, sell @ ..] = counts;
-        let buy = SideCounts::from_array([told, happened, hits, up, down]);
+        let [scores, rises, falls, raised, happened, hits, up, down, sell @ ..] = counts;
+        let buy = SideCounts::from_array([raised, happened, hits, up, down]);
         Self { scores, rises, falls, buy, sell: SideCounts::from_array(sell) }
     }
 
@@ -218,12 +218,12 @@ mod tests {
     #[test]
     fn counts_and_shares_have_their_hand_computed_values() {
         let counts = counts();
-        let detection = |told, happened, hits| Detection { told, happened, hits };
+        let detection = |raised, happened, hits| Detection { raised, happened, hits };
         assert_eq!((counts.scores, counts.rises, counts.falls), (6, 3, 2));
         let buy = SideCounts { detection: detection(2, 2, 1), rises: 1, falls: 1 };
         let sell = SideCounts { detection: detection(2, 1, 0), rises: 0, falls: 1 };
         assert_eq!((counts.buy, counts.sell), (buy, sell));
-        assert_eq!((counts.told(), counts.directed(), counts.right()), (4, 3, 2));
+        assert_eq!((counts.raised(), counts.directed(), counts.right()), (4, 3, 2));
         assert_eq!(counts.hit_rate(), Some(2.0 / 3.0));
         // Two buys with the share of rises 3/5, one sell with that of falls 2/5.
         let chance = counts.hit_rate_by_chance().unwrap();
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(SignalCounts::from_array(twice.to_array()), twice);
         twice -= counts();
         assert_eq!(twice, counts());
-        assert_eq!([counts(), counts()].into_iter().sum::<SignalCounts>().told(), 8);
+        assert_eq!([counts(), counts()].into_iter().sum::<SignalCounts>().raised(), 8);
     }
 
     #[test]

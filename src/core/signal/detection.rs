@@ -1,18 +1,18 @@
-//! Signals as detections: how many of the moves told came, how many of those that came were told.
+//! Signals as detections: how many of the moves raised came, how many of those that came were raised.
 //!
 //! Owns counts, precision and recall, for the trainer and for the daemon. Never invents a share
 //! where there was nothing to count.
 
 use serde::{Deserialize, Serialize};
 
-/// How often something was told, and how often it happened.
+/// How often something was raised, and how often it happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detection {
-    /// Times told.
-    pub told: u64,
+    /// Times raised.
+    pub raised: u64,
     /// Times happened.
     pub happened: u64,
-    /// Times told and happened.
+    /// Times raised and happened.
     pub hits: u64,
 }
 
@@ -27,25 +27,25 @@ impl Detection {
     }
 
     /// Counts one forecast.
-    pub fn note(&mut self, told: bool, happened: bool) {
-        self.told += u64::from(told);
+    pub fn note(&mut self, raised: bool, happened: bool) {
+        self.raised += u64::from(raised);
         self.happened += u64::from(happened);
-        self.hits += u64::from(told && happened);
+        self.hits += u64::from(raised && happened);
     }
 
-    /// Share of the told that happened.
+    /// Share of the raised that happened.
     pub fn precision(self) -> Option<f64> {
-        (self.told > 0).then(|| self.hits as f64 / self.told as f64)
+        (self.raised > 0).then(|| self.hits as f64 / self.raised as f64)
     }
 
-    /// Share of the happened that were told.
+    /// Share of the happened that were raised.
     pub fn recall(self) -> Option<f64> {
         (self.happened > 0).then(|| self.hits as f64 / self.happened as f64)
     }
 
     /// Whether these can be counts over so many forecasts.
     pub(super) fn is_possible(&self, forecasts: u64) -> bool {
-        self.hits <= self.told.min(self.happened) && self.told.max(self.happened) <= forecasts
+        self.hits <= self.raised.min(self.happened) && self.raised.max(self.happened) <= forecasts
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
     fn precision_and_recall_have_their_hand_computed_values() {
         let (forecasts, truths) = ([0.03, 0.05, 0.01, 0.02], [0.04, 0.0, 0.03, 0.1]);
         let buy = Detection::count(&forecasts, &truths, |value| value > 0.02);
-        assert_eq!(buy, Detection { told: 2, happened: 3, hits: 1 });
+        assert_eq!(buy, Detection { raised: 2, happened: 3, hits: 1 });
         assert_eq!(buy.precision(), Some(0.5));
         assert_eq!(buy.recall(), Some(1.0 / 3.0));
         let sell = Detection::count(&forecasts, &truths, |value| value < -0.02);

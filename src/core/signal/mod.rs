@@ -9,7 +9,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `rule` | thresholds, hysteresis and cool-down |
-//! | `detection` | how often something was told, and how often it happened |
+//! | `detection` | how often something was raised, and how often it happened |
 //! | `counts` | the counts of one group of scores, and the figures that follow from them |
 //! | `symbol` | one symbol: its signal, the signals that wait for their truth, its counts |
 

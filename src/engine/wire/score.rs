@@ -135,12 +135,12 @@ pub struct SignalsRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SignalRecord {
     /// How often it was the signal.
-    pub told: u64,
+    pub raised: u64,
     /// How often the truth was beyond the threshold.
     pub happened: u64,
     /// Both.
     pub hits: u64,
-    /// `hits / told`; absent where nothing was told.
+    /// `hits / raised`; absent where nothing was raised.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub precision: Option<f64>,
     /// The 95 % interval of that share.
@@ -166,10 +166,10 @@ impl SignalsRecord {
         };
         let side = |side: &SideCounts| {
             let detection = side.detection;
-            let (precision, precision_95) = share(detection.hits, detection.told);
+            let (precision, precision_95) = share(detection.hits, detection.raised);
             let (recall, recall_95) = share(detection.hits, detection.happened);
             Some(SignalRecord {
-                told: detection.told,
+                raised: detection.raised,
                 happened: detection.happened,
                 hits: detection.hits,
                 precision,
@@ -451,7 +451,7 @@ pub(crate) mod samples {
                 rises: 2,
                 falls: 1,
                 buy: SideCounts {
-                    detection: Detection { told: 2, happened: 1, hits: 1 },
+                    detection: Detection { raised: 2, happened: 1, hits: 1 },
                     rises: 1,
                     falls: 1,
                 },
@@ -491,9 +491,9 @@ mod tests {
              \"shifted\":true,\"verdict\":{\"word\":\"worse\",\
              \"against\":\"average\",\"since\":\"2012-12-31T00:00:00Z\",\"scores\":330,\
              \"mean_difference\":-0.5,\"limits\":[-0.75,-0.25],\"log_e_value\":3.5},\
-             \"signal\":\"buy\",\"signals\":{\"scores\":4,\"buy\":{\"told\":2,\"happened\":1,\
+             \"signal\":\"buy\",\"signals\":{\"scores\":4,\"buy\":{\"raised\":2,\"happened\":1,\
              \"hits\":1,\"precision\":0.5,\"precision_95\":[HALF],\"recall\":1.0,\
-             \"recall_95\":[ALL],\"base_rate\":0.25},\"sell\":{\"told\":0,\"happened\":0,\
+             \"recall_95\":[ALL],\"base_rate\":0.25},\"sell\":{\"raised\":0,\"happened\":0,\
              \"hits\":0,\"base_rate\":0.0},\"hit_rate\":0.5,\"hit_rate_95\":[HALF],\
              \"hit_rate_by_chance\":0.6666666666666666}}"
                 .replace("ID", &template.id("AAPL", score.as_of).to_string())

@@ -170,23 +170,23 @@ fn signals(report: &ReplayReport, summary: &Summary, page: &mut Page) {
         let detection = side.detection;
         vec![
             Cell::with(name.to_owned(), threshold),
-            count(detection.told).into(),
+            count(detection.raised).into(),
             count(detection.happened).into(),
             count(detection.hits).into(),
-            with_limits(detection.hits, detection.told, horizon),
+            with_limits(detection.hits, detection.raised, horizon),
             with_limits(detection.hits, detection.happened, horizon),
             share(counts.base_rate(side)).into(),
         ]
     };
     let unit = |value: f64| in_unit(report.kind, value);
     page.table(&vec![
-        heads(&["signal", "told", "happened", "both", "precision", "recall", "base rate"]),
+        heads(&["signal", "raised", "happened", "both", "precision", "recall", "base rate"]),
         side("buy", format!("above {}", unit(thresholds.buy_above)), &counts.buy),
         side("sell", format!("below {}", unit(thresholds.sell_below)), &counts.sell),
     ]);
     page.note(
         "Told: the signal was given. Happened: the truth was beyond the threshold. Precision is \
-         the share of the told that happened, recall the share of the happened that were told. \
+         the share of the raised that happened, recall the share of the happened that were raised. \
          The base rate is the share of all scores that happened: the precision of signals that \
          know nothing.",
     );

@@ -142,7 +142,10 @@ fn figures_have_their_hand_computed_values() {
     // The second error is beyond the interval; the first is at its end, but for rounding.
     close(summary.parts[1].coverage, summary.coverage.unwrap());
     let signals = summary.signals;
-    assert_eq!((signals.scores, signals.told(), signals.directed(), signals.right()), (3, 2, 2, 1));
+    assert_eq!(
+        (signals.scores, signals.raised(), signals.directed(), signals.right()),
+        (3, 2, 2, 1)
+    );
     assert_eq!(summary.verdict.word, Word::TooEarly);
     assert_eq!((summary.parts.len(), summary.no_paper), (2, None));
     let [model, hold, persistence, drift] = &summary.paper[..] else { panic!("{summary:?}") };

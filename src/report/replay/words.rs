@@ -142,7 +142,7 @@ fn coverage(summary: &Summary) -> String {
 
 fn signals(report: &ReplayReport, summary: &Summary) -> String {
     let counts = &summary.signals;
-    if counts.told() == 0 {
+    if counts.raised() == 0 {
         return "It gave no signal.".to_owned();
     }
     let horizon = report.subject.horizon_steps;
@@ -150,7 +150,7 @@ fn signals(report: &ReplayReport, summary: &Summary) -> String {
     let (Some(share), Some(chance)) = (share, counts.hit_rate_by_chance()) else {
         return format!(
             "It gave {} signals, whose truths have no direction.",
-            count(counts.told())
+            count(counts.raised())
         );
     };
     let judgement = if share.limits.low > chance {
@@ -162,7 +162,7 @@ fn signals(report: &ReplayReport, summary: &Summary) -> String {
     };
     format!(
         "Of its {} signals {} went their way ({} to {}), {judgement}: {}.",
-        count(counts.told()),
+        count(counts.raised()),
         percent(share.value, 1),
         percent(share.limits.low, 1),
         percent(share.limits.high, 1),
@@ -199,7 +199,7 @@ fn certainty(model: &PaperFigures, hold: &PaperFigures) -> String {
     let beside = match hold.model_minus_this_95 {
         Some([low, _]) if low > 0.0 => "and it was more than that of buying and holding",
         Some([_, high]) if high < 0.0 => "and it was less than that of buying and holding",
-        _ => "and it cannot be told from that of buying and holding",
+        _ => "and it does not differ significantly from that of buying and holding",
     };
     format!("{profit}, {beside}.")
 }

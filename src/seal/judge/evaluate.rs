@@ -159,7 +159,7 @@ fn moments(outcomes: &Outcomes) -> Vec<i64> {
 fn figures(detection: Detection) -> SignalFigures {
     let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     SignalFigures {
-        told: count(detection.told),
+        told: count(detection.raised),
         happened: count(detection.happened),
         hits: count(detection.hits),
         precision: detection.precision(),

@@ -269,7 +269,7 @@ fn a_blend_shows_the_expert_that_weighs_most() {
 #[test]
 fn hits_of_signals_are_shown_beside_those_of_chance() {
     let mut board = board(&["A", "B"].map(plain));
-    let side = serde_json::json!({"told": 5, "happened": 4, "hits": 2, "base_rate": 0.4});
+    let side = serde_json::json!({"raised": 5, "happened": 4, "hits": 2, "base_rate": 0.4});
     let signals = serde_json::json!({
         "scores": 10, "buy": side, "sell": side, "hit_rate": 0.6, "hit_rate_95": [0.3, 0.8],
         "hit_rate_by_chance": 0.5,
