@@ -40,8 +40,8 @@ pub struct ConfiguredRole {
     /// unless the model may not have the seat any more.
     #[serde(skip)]
     pub symbols: SymbolPatterns,
-    /// Whether its entry asks for a promotion by the verdict against the live model of its seat. Not
-    /// a part of the digest either.
+    /// Whether its entry asks for a promotion by the verdict against the live model of its seat.
+    /// Not a part of the digest either.
     #[serde(skip)]
     pub by_rule: bool,
 }

@@ -138,8 +138,8 @@ impl Publisher {
     }
 }
 
-/// What tells the scores of a model from those of others: they go to one place, whatever their roles
-/// are.
+/// What tells the scores of a model from those of others: they go to one place, whatever their
+/// roles are.
 fn rank_of_scores(origin: &Origin) -> u16 {
     u16::try_from(origin.post.place).unwrap_or(u16::MAX)
 }

@@ -27,7 +27,8 @@ const WINDOW_STEPS: u32 = 5;
 const WARM_UP: usize = WINDOW_STEPS as usize;
 
 /// Models of one network. Returns are below a hundredth; `near` forecasts up to a hundredth, and
-/// `wide` fifty times as much. `same` is `near` under another name, and `later` looks further ahead.
+/// `wide` fifty times as much. `same` is `near` under another name, and `later` looks further
+/// ahead.
 const MODELS: [(&str, f64, u32); 4] =
     [("near", 0.02, 1), ("wide", 1.0, 1), ("same", 0.02, 1), ("later", 0.02, 3)];
 
@@ -160,8 +161,8 @@ fn verdict(model: &str, against: &str) -> String {
     format!("tickcast_verdict{{against=\"model:{against}\",model=\"{model}\"}}")
 }
 
-/// Evidence of two lives promotes the better model, once; of each symbol and minute there is one live
-/// forecast, with the bytes that its model gives alone.
+/// Evidence of two lives promotes the better model, once; of each symbol and minute there is one
+/// live forecast, with the bytes that its model gives alone.
 #[test]
 fn a_better_shadow_is_promoted_by_the_rule_once_and_evidence_goes_on_over_a_restart() {
     const MODELS: &str = "[[models]]\nname = 'wide'\n\

@@ -451,8 +451,8 @@ impl StreamHub {
     }
 }
 
-/// What is sent of a record's bytes. Checked once here, so that no subscriber checks it again. A record
-/// that is no text still goes out as it is.
+/// What is sent of a record's bytes. Checked once here, so that no subscriber checks it again. A
+/// record that is no text still goes out as it is.
 fn message_of(record: Bytes) -> Message {
     Utf8Bytes::try_from(record.clone()).map_or_else(|_| Message::Binary(record), Message::Text)
 }

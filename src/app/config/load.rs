@@ -721,10 +721,8 @@ mod tests {
         let of_turns = format!("[[models]]\nname = 'm'\n{rule}{shadow}{rule}");
         assert_eq!(
             problems(&of_turns),
-            [
-                "models[1].promote.when: the versions of `m` take turns in that seat (promote), so no \
-              other shadow gets it; use \"by_hand\" or leave promote out"
-            ]
+            ["models[1].promote.when: the versions of `m` take turns in that seat (promote), so \
+              no other shadow gets it; use \"by_hand\" or leave promote out"]
         );
     }
 

@@ -1,8 +1,8 @@
 //! Shadows beside the live model of their seat.
 //!
-//! Owns which model a shadow is compared with. Promises that it is the live one of its seat, or none
-//! where their scores are not of the same truths, and that evidence about another one is dropped
-//! whenever a promotion or another version changes it. Never looks at a score.
+//! Owns which model a shadow is compared with. Promises that it is the live one of its seat, or
+//! none where their scores are not of the same truths, and that evidence about another one is
+//! dropped whenever a promotion or another version changes it. Never looks at a score.
 
 use std::sync::Arc;
 
@@ -82,5 +82,33 @@ impl Pipelines {
             model_version: live.manifest().version.clone(),
             id: live.codec.identity().0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::forecast::Target;
+    use crate::engine::model::manifest::{Manifest, Mode, StepSpec};
+    use crate::engine::test_support::manifest;
+
+    #[test]
+    fn models_of_one_truth_can_be_compared() {
+        let one = manifest(&[Mode::Full]);
+        let mut other = manifest(&[Mode::Sliding]);
+        (other.name, other.version, other.window_steps) = ("x".to_owned(), "9".to_owned(), 5);
+        other.features = vec!["close".to_owned()];
+        assert_eq!(rival_obstacle(&one, &other), None);
+        let changes: [(&str, fn(&mut Manifest)); 3] = [
+            ("the target", |other| other.target.kind = Target::NextVolatility),
+            ("the horizon", |other| other.horizon_steps = 2),
+            ("what a step is", |other| other.step = StepSpec::time(60)),
+        ];
+        for (what, change) in changes {
+            let mut other = manifest(&[Mode::Full]);
+            change(&mut other);
+            assert_eq!(rival_obstacle(&one, &other), Some(what));
+            assert_eq!(rival_obstacle(&other, &one), Some(what));
+        }
     }
 }

@@ -346,8 +346,8 @@ pub struct BaselineValues {
 }
 
 impl RecordTemplate {
-    /// Appends one score to `buffer` as JSON without a line end. `rival` is the name and the version
-    /// of the model that a shadow is compared with.
+    /// Appends one score to `buffer` as JSON without a line end. `rival` is the name and the
+    /// version of the model that a shadow is compared with.
     pub fn encode_score(
         &self,
         symbol: &str,

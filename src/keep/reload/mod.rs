@@ -14,8 +14,9 @@
 //! A promotion has nothing to load: both models run. Each shard gives the seat over between two
 //! batches, when both have said all that they have to say of what came before.
 //!
-//! A shadow whose entry says so gets its seat by a rule: when the verdict of all its symbols against
-//! the live model is `better`. The reload thread looks for it while it has nothing else to do.
+//! A shadow whose entry says so gets its seat by a rule: when the verdict of all its symbols
+//! against the live model is `better`. The reload thread looks for it while it has nothing else to
+//! do.
 //!
 //! Requests come from SIGHUP, from `POST /v1/reload` and `POST /v1/models/NAME/promote`, and from
 //! the watch over the folder of models. One is under way at a time, in the order in which they were

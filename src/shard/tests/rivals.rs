@@ -1,5 +1,5 @@
-//! Tests of shadows beside the live models of their seats: what their scores say of it is what a join
-//! of the scores says, whatever the batches, crashes and promotions.
+//! Tests of shadows beside the live models of their seats: what their scores say of it is what a
+//! join of the scores says, whatever the batches, crashes and promotions.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -78,8 +78,8 @@ fn run(pipelines: &mut Pipelines, records: &[Record], batch: usize) -> Vec<Strin
     scores
 }
 
-/// Holds what scores say of shadows and their rivals to a join of the scores themselves; returns the
-/// newest verdict of each version and symbol.
+/// Holds what scores say of shadows and their rivals to a join of the scores themselves; returns
+/// the newest verdict of each version and symbol.
 fn assert_joined(lines: &[String]) -> BTreeMap<(String, String), RivalRecord<'_>> {
     let scores: Vec<ScoreRecord<'_>> =
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
