@@ -510,7 +510,7 @@ impl Gauges {
             )?,
             signal_scores: gauges(
                 "tickcast_signal_scores",
-                "Scores by signal: how often it was raised, how often its truth happened, and both.",
+                "Scores by signal: how often it was raised, how often its truth came, and both.",
                 &["model", "signal", "outcome"],
             )?,
             signal_precision: gauges(

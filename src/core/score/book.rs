@@ -218,8 +218,8 @@ impl ScoreBook {
         self.add(name, SymbolScores::new(&self.plan), Ledger::new(), None, signals);
     }
 
-    /// As [`ScoreBook::add_symbol`], from rest; all of it must fit. Evidence about another rival than
-    /// the one of now is dropped. What was stored without signals begins without one, and the
+    /// As [`ScoreBook::add_symbol`], from rest; all of it must fit. Evidence about another rival
+    /// than the one of now is dropped. What was stored without signals begins without one, and the
     /// forecasts that wait have those of the thresholds.
     pub fn restore_symbol(
         &mut self,

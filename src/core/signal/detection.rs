@@ -1,4 +1,5 @@
-//! Signals as detections: how many of the moves raised came, how many of those that came were raised.
+//! Signals as detections: how many that were raised came true, and how much of what came true was
+//! announced.
 //!
 //! Owns counts, precision and recall, for the trainer and for the daemon. Never invents a share
 //! where there was nothing to count.

@@ -88,11 +88,11 @@ impl Pipelines {
     /// `sink`, and of no more than `left` of each model, which goes down by them. See
     /// [`Pipeline::take_changed`](super::Pipeline::take_changed).
     ///
-    /// Where states are taken at several moments, a model goes behind those that it follows: shadows
-    /// behind the live models that they are compared with, and blends behind their members. The state
-    /// of a shadow then holds no less of the input than that of its rival, so each score of the rival
-    /// that is made again has either been compared or finds its counterpart; and what a blend has
-    /// still to hear, its members say again.
+    /// Where states are taken at several moments, a model goes behind those that it follows:
+    /// shadows behind the live models that they are compared with, and blends behind their members.
+    /// The state of a shadow then holds no less of the input than that of its rival, so each score
+    /// of the rival that is made again has either been compared or finds its counterpart; and what
+    /// a blend has still to hear, its members say again.
     pub fn take_changed(
         &mut self,
         count_max: usize,

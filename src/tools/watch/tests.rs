@@ -235,16 +235,16 @@ fn verdicts_are_shown_where_there_are_scores() {
     assert_eq!(
         drawn(&board, 160, 30)[2..7],
         [
-            "symbol  as of         last  forecast   change         interval  verdict                 \
-             signal  quality   skill  held  forecasts",
-            "A       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  worse since 2012-11-05  \
-             hold    full     -0.125  91 %          2",
-            "B       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  undecided               \
-             hold    full     -0.125  91 %          1",
-            "C       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  –                       \
-             –       full          –     –          1",
-            "D       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  –                       \
-             –       full          –     –          1",
+            "symbol  as of         last  forecast   change         interval  \
+             verdict                 signal  quality   skill  held  forecasts",
+            "A       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  \
+             worse since 2012-11-05  hold    full     -0.125  91 %          2",
+            "B       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  \
+             undecided               hold    full     -0.125  91 %          1",
+            "C       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  \
+             –                       –       full          –     –          1",
+            "D       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  \
+             –                       –       full          –     –          1",
         ]
     );
     let heading = |columns| drawn(&board, columns, 30)[2].trim_end().to_owned();

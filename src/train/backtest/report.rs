@@ -1,8 +1,8 @@
 //! The report of a backtest: the page that a replay has, about the forecasts of all folds.
 //!
 //! Owns the way from the results in the output folder to a [`ReplayReport`]. Promises that the
-//! evidence of a symbol goes on from fold to fold, as in the summary. Never writes a file, and never
-//! looks at another seed than the first.
+//! evidence of a symbol goes on from fold to fold, as in the summary. Never writes a file, and
+//! never looks at another seed than the first.
 
 use std::collections::BTreeMap;
 use std::fs::File;
