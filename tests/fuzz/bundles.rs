@@ -283,7 +283,7 @@ fn is_state(codec: &StateCodec, bundle: &Bundle, mode: Mode, bytes: &[u8]) -> bo
         return false;
     };
     // What is stored of inputs may be of another distribution, and is then made of the window.
-    let at_rest = engine.snapshot().remove(0).without_shift();
+    let at_rest = engine.snapshot().remove(0).without_shift().with_signals_as(&again);
     assert_eq!(codec.encode(&at_rest), codec.encode(&again.without_shift()), "as it was stored");
     drive(&mut engine, &symbol, 1_700_000_000_000_000_000);
     true

@@ -109,8 +109,8 @@ fn a_report_changes_no_output_and_a_second_opinion_agrees() {
     let figures: serde_json::Value =
         serde_json::from_slice(&fs::read(path("report.json")).unwrap()).unwrap();
     for side in ["buy", "sell"] {
-        let told = figures[0]["signals"][side]["detection"]["told"].as_u64().unwrap();
-        assert!(told > 20, "{side}: {told}");
+        let raised = figures[0]["signals"][side]["detection"]["raised"].as_u64().unwrap();
+        assert!(raised > 20, "{side}: {raised}");
     }
 }
 

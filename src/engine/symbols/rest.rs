@@ -152,6 +152,12 @@ impl SymbolSnapshot {
         Self { shift: None, ..self }
     }
 
+    /// The same without signals where `other` has none, which was stored before there were any.
+    #[must_use]
+    pub fn with_signals_as(self, other: &Self) -> Self {
+        Self { signals: self.signals.filter(|_| other.signals.is_some()), ..self }
+    }
+
     /// The signals.
     #[cfg(test)]
     pub(crate) fn signals(&self) -> Option<&SymbolSignals> {
