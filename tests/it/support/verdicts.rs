@@ -35,8 +35,8 @@ struct Walk {
 }
 
 /// Holds every verdict in scores, of which a repeated one counts once, to those that follow from
-/// the values in them; returns the newest of each model and symbol. Scores of a symbol are in the order
-/// in which they were published.
+/// the values in them; returns the newest of each model and symbol. Scores of a symbol are in the
+/// order in which they were published.
 pub(crate) fn assert_verdicts(lines: &[String], horizon: u32) -> BTreeMap<Scored, Newest> {
     let rule = LedgerRule::new(horizon, LEVEL);
     let (mut seen, mut scores) = (BTreeSet::new(), Vec::<ScoreRecord<'_>>::new());
