@@ -434,7 +434,7 @@ fn assert_counted(daemon: &Daemon, rounds: usize, (swaps, promotions): (usize, u
     }
     let sum = |family: &str| -> f64 {
         let of_family = metrics.iter().filter(|(name, _)| {
-            name.strip_prefix(family).is_some_and(|rest| rest.contains(",model="))
+            name.strip_prefix(family).is_some_and(|rest| rest.contains("model="))
         });
         of_family.map(|(_, value)| value).sum()
     };
