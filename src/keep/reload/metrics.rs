@@ -6,7 +6,6 @@
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::outcome::{ListedModel, Models, Outcome};
-use crate::engine::pipeline::Role;
 
 /// Bucket bounds in seconds: a model is read, proved and prepared in tenths to tens of them.
 const SECONDS_BUCKETS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0];
@@ -69,7 +68,7 @@ impl ReloadMetrics {
         for ListedModel { name, role, status, .. } in &models.0 {
             let refused = i64::try_from(status.refused.len()).unwrap_or(i64::MAX);
             self.refused.with_label_values(&[name]).set(refused);
-            self.live.with_label_values(&[name]).set(i64::from(*role == Role::Live));
+            self.live.with_label_values(&[name]).set(i64::from(role.is_public()));
         }
     }
 
