@@ -241,7 +241,7 @@ pub(super) fn state(data: &[u8]) -> bool {
     let (bundle, mode) = &MODELS[choice(head, MODELS.len())];
     let codec = StateCodec::new(bundle.manifest(), *mode);
     let mut taken = is_state(&codec, bundle, *mode, rest);
-    for version in [2, 3, 4, 5, 6] {
+    for version in 2..=6 {
         taken |= is_state(&codec, bundle, *mode, &headed_state(&codec, version, rest));
     }
     taken

@@ -19,6 +19,9 @@ use crate::core::proportion::{Limits95, wilson};
 /// How many numbers [`SignalCounts`] holds.
 pub const COUNTS_LENGTH: usize = 13;
 
+/// More scores than any life has; as many are exact as a fraction.
+const SCORES_MAX: u64 = 1 << 53;
+
 /// The counts of one side, buy or sell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideCounts {
@@ -141,7 +144,11 @@ impl SignalCounts {
 
     /// Whether these can be counts over scores.
     pub fn are_possible(&self) -> bool {
-        self.rises.checked_add(self.falls).is_some_and(|directed| directed <= self.scores)
+        let within =
+            |one: u64, other: u64| one.checked_add(other).is_some_and(|sum| sum <= self.scores);
+        self.scores <= SCORES_MAX
+            && within(self.rises, self.falls)
+            && within(self.buy.detection.told, self.sell.detection.told)
             && self.buy.is_possible(self)
             && self.sell.is_possible(self)
     }
@@ -260,7 +267,7 @@ mod tests {
             for broken in [u64::MAX, counts().scores + 1] {
                 let mut array = counts().to_array();
                 array[place] = broken;
-                let is_more_scores = place == 0;
+                let is_more_scores = place == 0 && broken < SCORES_MAX;
                 let possible = SignalCounts::from_array(array).are_possible();
                 assert_eq!(possible, is_more_scores, "{place}: {broken}");
             }
