@@ -241,7 +241,7 @@ pub(super) fn state(data: &[u8]) -> bool {
     let (bundle, mode) = &MODELS[choice(head, MODELS.len())];
     let codec = StateCodec::new(bundle.manifest(), *mode);
     let mut taken = is_state(&codec, bundle, *mode, rest);
-    for version in [2, 3, 4, 5] {
+    for version in [2, 3, 4, 5, 6] {
         taken |= is_state(&codec, bundle, *mode, &headed_state(&codec, version, rest));
     }
     taken
@@ -260,7 +260,7 @@ fn is_state(codec: &StateCodec, bundle: &Bundle, mode: Mode, bytes: &[u8]) -> bo
     let state = match codec.decode(bytes) {
         Ok(state) => state,
         Err(error) => {
-            let is_layout = matches!(error, StateError::Version(2..=5));
+            let is_layout = matches!(error, StateError::Version(2..=6));
             assert!(!is_layout, "a layout that is read");
             return false;
         }
