@@ -335,9 +335,12 @@ impl Engine {
         {
             return Err(RestoreError::States(snapshot.symbol.clone()));
         }
-        if let (Driver::Blended(blended), Some(blend)) = (&self.driver, &snapshot.blend)
-            && !blended.fits(blend)
-        {
+        let has_blend = match (&self.driver, &snapshot.blend) {
+            (Driver::Blended(blended), Some(blend)) => blended.fits(blend),
+            (Driver::Blended(_), None) => false,
+            (_, blend) => blend.is_none(),
+        };
+        if !of_rows && !has_blend {
             return Err(RestoreError::States(snapshot.symbol.clone()));
         }
         let SymbolSnapshot { scores, ledger, rival, signals, .. } = snapshot;
