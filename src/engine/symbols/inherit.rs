@@ -75,10 +75,7 @@ impl Engine {
             (state.arrivals, state.health) = (before.arrivals, before.health);
             state.past = before.past;
             (state.last_gap, state.doubt) = (before.last_gap, before.doubt);
-            if matches!(self.driver, Driver::Sliding(_)) {
-                state.asleep = true;
-                self.asleep.push(id);
-            }
+            self.fall_asleep(id);
             // What is stored of it belongs to the other version.
             self.note_change(id);
         }
@@ -102,6 +99,16 @@ impl Engine {
         self.tally = place.tally.clone();
         self.stale = place.stale;
         self.scores.follow(&place.scores);
+    }
+
+    /// Leaves the recurrent states of a symbol for later, in the mode in which they follow from its
+    /// rows.
+    pub(super) fn fall_asleep(&mut self, id: SymbolId) {
+        let Self { symbols, driver, asleep, .. } = self;
+        let is_asleep = &mut symbols[id.index()].asleep;
+        if matches!(driver, Driver::Sliding(_)) && !std::mem::replace(is_asleep, true) {
+            asleep.push(id);
+        }
     }
 
     /// How many symbols still have their recurrent states to be computed.

@@ -205,9 +205,10 @@ impl Engine {
         }
     }
 
-    /// Takes symbols over from rest, as those of `partition` where the input has partitions, and
-    /// computes their recurrent states again from their rows. Returns why the others were refused,
-    /// which are as unknown as before.
+    /// Takes symbols over from rest, as those of `partition` where the input has partitions.
+    /// Returns why the others were refused, which are as unknown as before. In mode `sliding` the
+    /// recurrent states follow from the rows and are left for later: [`Engine::wake`] computes
+    /// them, or the next tick of the symbol has them computed.
     ///
     /// # Errors
     /// [`InferenceError`] where the states cannot be computed.
@@ -253,14 +254,15 @@ impl Engine {
         for snapshot in snapshots {
             refused.extend(self.adopt(snapshot, partition, states).err());
         }
+        for id in (first..self.symbols.len()).filter_map(SymbolId::from_index) {
+            self.fall_asleep(id);
+        }
         let Self { symbols, driver, backend, .. } = self;
-        let adopted = symbols.iter().enumerate().skip(first);
-        let windows = adopted
-            .filter_map(|(index, state)| Some((SymbolId::from_index(index)?, &state.window)));
-        match (driver, states) {
-            (Driver::Sliding(sliding), _) => sliding.warm(&mut **backend, &windows)?,
-            (Driver::Carried(carried), States::OfRows) => carried.warm(&mut **backend, &windows)?,
-            (Driver::Carried(_), States::Stored) | (Driver::Full(_), _) => {}
+        if let (Driver::Carried(carried), States::OfRows) = (driver, states) {
+            let adopted = symbols.iter().enumerate().skip(first);
+            let windows = adopted
+                .filter_map(|(index, state)| Some((SymbolId::from_index(index)?, &state.window)));
+            carried.warm(&mut **backend, &windows)?;
         }
         self.resume_clocks(first);
         Ok(refused)

@@ -68,7 +68,7 @@ impl Engine {
 
     /// Leaves out the inference of the newest row of a symbol's window.
     pub(super) fn shed(&mut self, id: SymbolId) {
-        let Self { symbols, tally, driver, asleep, .. } = self;
+        let Self { symbols, tally, .. } = self;
         let state = &mut symbols[id.index()];
         if state.window.is_full() {
             tally.withheld.add(Withheld::Shed);
@@ -76,9 +76,7 @@ impl Engine {
         } else {
             tally.warming += 1;
         }
-        if matches!(driver, Driver::Sliding(_)) && !std::mem::replace(&mut state.asleep, true) {
-            asleep.push(id);
-        }
+        self.fall_asleep(id);
     }
 }
 

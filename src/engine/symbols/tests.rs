@@ -483,6 +483,9 @@ fn a_symbol_that_comes_back_from_rest_goes_on_as_if_it_had_stayed() {
         let mut after = Driven::new(mode);
         let refused = after.engine.restore(&at_rest, Some(PARTITION)).unwrap();
         assert!(refused.is_empty(), "{refused:?}");
+        // A restore computes nothing: the states of each symbol are computed for its next tick.
+        let asleep = if mode == Mode::Sliding { at_rest.len() } else { 0 };
+        assert_eq!(after.engine.asleep_count(), asleep, "{mode}, cut at {cut}");
         // What the states hold is read again, and left out.
         push(&mut after, 0..last);
         let repeats = after.engine.tally().repeats;
