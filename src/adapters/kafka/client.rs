@@ -44,8 +44,9 @@ pub(super) const CONSUMER_DEFAULTS: [(&str, &str); 5] = [
     ("queued.max.messages.kbytes", "16384"),
     ("fetch.queue.backoff.ms", "10"),
     ("session.timeout.ms", "10000"),
-    // A rebalance is noticed with the next heartbeat.
-    ("heartbeat.interval.ms", "1000"),
+    // A rebalance is noticed with the next heartbeat. The library looks whether one is due once a
+    // second, or when something wakes its thread: the session does ([`wake`]).
+    ("heartbeat.interval.ms", "300"),
 ];
 
 /// What the broker decides where it assigns partitions: the library refuses these then.
@@ -183,6 +184,13 @@ pub(super) fn serve(observer: &Observer) {
         // Nothing is said both of an event that was taken and of none.
         drop(observer.poll(Duration::ZERO));
     }
+}
+
+/// Wakes the thread of a consumer that sends heartbeats. By itself it looks once a second whether
+/// one is due, whatever `heartbeat.interval.ms` is: a question of any kind wakes it.
+pub(super) fn wake(consumer: &GroupConsumer) {
+    // Nobody needs the answer.
+    drop(consumer.assignment());
 }
 
 impl ConsumerEvents {

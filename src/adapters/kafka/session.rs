@@ -58,6 +58,9 @@ const CLUSTER_PATIENCE: Duration = Duration::from_secs(180);
 /// How often the clients that nobody polls otherwise are looked after.
 const SERVE_EVERY: Duration = Duration::from_secs(1);
 
+/// How often the consumer of the group gets a chance to send a heartbeat.
+const WAKE_EVERY: Duration = Duration::from_millis(100);
+
 /// How a session ended well.
 pub(super) enum Ended {
     /// It was asked to; everything read is published and committed.
@@ -130,6 +133,8 @@ pub(super) struct Session<'s> {
     shown_cut_off: Option<bool>,
     /// Since the clients that are not polled otherwise were looked after.
     served: Stopwatch,
+    /// Since the consumer of the group was woken.
+    woken: Stopwatch,
     flowed: bool,
 }
 
@@ -274,6 +279,7 @@ impl<'s> Session<'s> {
             moved: Stopwatch::start(),
             shown_cut_off: None,
             served: Stopwatch::start(),
+            woken: Stopwatch::start(),
             flowed: false,
         })
     }
@@ -350,6 +356,10 @@ impl<'s> Session<'s> {
 
     /// Looks after the clients that are asked now and then: their tokens expire as well.
     fn serve_others(&mut self) {
+        if self.woken.elapsed() > WAKE_EVERY {
+            self.woken = Stopwatch::start();
+            client::wake(&self.consumer);
+        }
         if self.served.elapsed() > SERVE_EVERY {
             self.served = Stopwatch::start();
             client::serve(&self.observer);
