@@ -29,7 +29,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
 use self::asking::{ShardHistory, forget_departed};
-use self::command::{Command, CommitLine, Handed};
+use self::command::{Command, CommitLine, Handed, Takes};
 use self::history::Lack;
 use self::metrics::{BatchTimes, Shown};
 use crate::core::domain::Reject;
@@ -575,14 +575,16 @@ impl Shard {
                 }
                 let _ = answer.send(());
             }
-            Command::Commit(CommitLine { answer, resume, is_whole }) => {
+            Command::Commit(CommitLine { answer, resume, takes }) => {
                 publisher.turn();
-                if is_whole {
+                if takes == Takes::Everything {
                     pipelines.note_all_changed();
                 }
-                let mut left = pipelines.begin_taking();
                 let mut states = Vec::new();
-                pipelines.take_changed(usize::MAX, &mut left, |state| states.push(state));
+                if takes != Takes::Nothing {
+                    let mut left = pipelines.begin_taking();
+                    pipelines.take_changed(usize::MAX, &mut left, |state| states.push(state));
+                }
                 let _ = answer.send(states);
                 hold = resume;
             }

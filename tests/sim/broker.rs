@@ -189,10 +189,10 @@ impl Topics {
                 let key = entry.map_or_else(|| symbol.to_owned(), |of| format!("{of}\t{symbol}"));
                 let newest = states.iter().find(|state| state.key == key);
                 let reaches = newest.and_then(|state| state.point).map_or(0, |point| point.next);
-                if reaches < reading.next {
+                let needed = reading.position().reads_from();
+                if reaches < needed {
                     self.violation.get_or_insert_with(|| {
-                        let next = reading.next;
-                        format!("I5: {key:?} is committed to {next}, and its state is of {reaches}")
+                        format!("I5: {key:?} is read on from {needed}, and its state is of {reaches}")
                     });
                 }
             }
@@ -236,7 +236,7 @@ impl Topics {
 
     fn commit(&mut self, covered: &[Reading]) {
         for reading in covered {
-            self.committed[reading.id.0 as usize] = Some(reading.point());
+            self.committed[reading.id.0 as usize] = Some(reading.position());
         }
     }
 

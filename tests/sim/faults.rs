@@ -135,6 +135,8 @@ pub(crate) struct Character {
     pub(crate) has_shadow: bool,
     /// In some lives the shadow says nothing of what came in batches.
     pub(crate) sheds: bool,
+    /// Some commits of a group store no states.
+    pub(crate) stores_less_often: bool,
     /// How many things happen before the weather is calm.
     pub(crate) turns: u64,
     /// Of a feed alone.
@@ -176,7 +178,11 @@ impl Character {
             has_shadow: dice.below(2) == 0,
             sheds: dice.below(4) == 0,
             history: (input == Input::Feed && dice.below(2) == 0).then(|| History::new(dice)),
+            // With transactions every commit stores them.
+            stores_less_often: dice.below(2) == 0,
         };
+        let stores_less_often = character.stores_less_often && !character.exactly_once;
+        let character = Self { stores_less_often, ..character };
         character.comparable()
     }
 

@@ -28,6 +28,8 @@ pub struct KafkaMetrics {
     transaction_records_max: IntGauge,
     pub(super) hanging_calls: IntGauge,
     restore_seconds: Histogram,
+    states_read: IntCounter,
+    records_read_again: IntCounter,
     history_records: IntCounter,
     history_seconds: Histogram,
     restored: IntCounter,
@@ -104,6 +106,15 @@ impl KafkaMetrics {
             restore_seconds: histogram(
                 "tickcast_kafka_restore_seconds",
                 "Time to restore the states of newly assigned partitions.",
+            )?,
+            states_read: counter(
+                "tickcast_kafka_states_read_total",
+                "Records of changelogs that were read to restore states.",
+            )?,
+            records_read_again: counter(
+                "tickcast_kafka_records_read_again_total",
+                "Offsets of the input before committed ones that are read again because stored \
+                 states reach less far.",
             )?,
             history_records: counter(
                 "tickcast_kafka_history_records_total",
@@ -198,6 +209,16 @@ impl KafkaMetrics {
 
     pub(super) fn restore_took(&self, took: Duration) {
         self.restore_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Notes how many records of a changelog were read for its states.
+    pub(super) fn read_states(&self, records: u64) {
+        self.states_read.inc_by(records);
+    }
+
+    /// Notes how many offsets before a committed one are read again.
+    pub(super) fn reads_again(&self, offsets: i64) {
+        self.records_read_again.inc_by(u64::try_from(offsets).unwrap_or(0));
     }
 
     /// Notes a record of history that a shard has.

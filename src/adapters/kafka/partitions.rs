@@ -46,6 +46,8 @@ pub struct Reading {
     /// The offset that a commit has reached; `None` where nothing is committed, or not with this
     /// mark, so that the next commit covers the partition even if no record comes.
     pub committed: Option<i64>,
+    /// Up to where the stored states of the partition reach.
+    pub stored: i64,
     /// What tells the log that is read, up to `next`.
     pub mark: Mark,
 }
@@ -54,12 +56,19 @@ impl Reading {
     /// A partition that is read from a point on, which is not committed.
     pub fn from(id: PartitionId, name: PartitionName, point: Point) -> Self {
         let Point { next, mark } = point;
-        Self { id, name, next, committed: None, mark }
+        Self { id, name, next, committed: None, stored: next, mark }
     }
 
     /// How far it was read.
     pub fn point(&self) -> Point {
         Point { next: self.next, mark: self.mark }
+    }
+
+    /// What a commit says of it: how far it was read, and how far its stored states reach where
+    /// that is less.
+    pub fn position(&self) -> Point {
+        let stored = Some(self.stored).filter(|stored| *stored < self.next);
+        Point { next: self.next, mark: Mark { stored, ..self.mark } }
     }
 
     /// Notes what the group has committed of it. Who reads it says nothing of the log, and is
@@ -90,7 +99,10 @@ pub(super) struct Kept(Vec<Reading>);
 impl Kept {
     /// Keeps a partition. What was read of it must be committed.
     pub(super) fn keep(&mut self, reading: Reading) {
-        debug_assert!(reading.is_committed(), "work that is not committed");
+        debug_assert!(
+            reading.is_committed() && reading.stored >= reading.next,
+            "work that is not committed, or states that are not stored"
+        );
         self.0.push(reading);
     }
 
@@ -188,15 +200,30 @@ impl Assigned {
         self.partitions.iter().filter(|reading| !reading.is_committed()).cloned().collect()
     }
 
+    /// What a commit covers that stores the states as well: also the partitions whose states reach
+    /// less far than what is committed of them.
+    pub fn unstored(&self) -> Vec<Reading> {
+        let is_due = |reading: &&Reading| !reading.is_committed() || reading.stored < reading.next;
+        let due = self.partitions.iter().filter(is_due).cloned();
+        due.map(|reading| Reading { stored: reading.next, ..reading }).collect()
+    }
+
+    /// How many records were read beyond the stored states, as offsets: what is read again after a
+    /// crash.
+    pub fn read_beyond_states(&self) -> i64 {
+        let beyond = |reading: &Reading| reading.next.saturating_sub(reading.stored);
+        self.partitions.iter().map(beyond).fold(0, i64::saturating_add)
+    }
+
     /// Notes that a commit has reached these positions.
     pub fn committed(&mut self, covered: &[Reading]) {
-        for Reading { id, next, mark, .. } in covered {
+        for Reading { id, next, stored, mark, .. } in covered {
             // One whose changelog is another one by now has still to be committed with that.
             let is_it = |reading: &&mut Reading| {
                 reading.id == *id && reading.mark.changelog == mark.changelog
             };
             if let Some(reading) = self.partitions.iter_mut().find(is_it) {
-                reading.committed = Some(*next);
+                (reading.committed, reading.stored) = (Some(*next), *stored);
             }
         }
     }
@@ -266,6 +293,44 @@ mod tests {
         assert_eq!(assigned.place("b", 0, 0).unwrap().partition, ids[2]);
         assert_eq!(assigned.iter().count(), 1);
     }
+
+    #[test]
+    fn a_commit_says_how_far_the_stored_states_reach() {
+        let table = PartitionTable::new([("a", 2)]);
+        let ids = [PartitionId(0), PartitionId(1)];
+        let mut assigned = Assigned::default();
+        ids.into_iter().for_each(|id| assigned.add(reading(&table, id, 4)));
+        assert_eq!(assigned.unstored(), [], "nothing was read");
+        let read = |assigned: &mut Assigned, id, offset| {
+            assigned.delivered(Position { partition: id, offset }, None);
+        };
+        read(&mut assigned, ids[0], 6);
+        let positions = |covered: &[Reading]| {
+            let position = |of: &Reading| (of.id.0, of.position().next, of.position().mark.stored);
+            covered.iter().map(position).collect::<Vec<_>>()
+        };
+        // Offsets alone.
+        let covered = assigned.uncommitted();
+        assert_eq!(positions(&covered), [(0, 7, Some(4))]);
+        assigned.committed(&covered);
+        assert_eq!(assigned.uncommitted(), []);
+        assert_eq!(assigned.read_beyond_states(), 3);
+        // With states, also of the partition that no record has come of since.
+        read(&mut assigned, ids[1], 4);
+        let covered = assigned.unstored();
+        assert_eq!(positions(&covered), [(0, 7, None), (1, 5, None)]);
+        read(&mut assigned, ids[1], 5);
+        assigned.committed(&covered);
+        assert_eq!(positions(&assigned.uncommitted()), [(1, 6, Some(5))]);
+        assert_eq!(assigned.read_beyond_states(), 1);
+        // What is read again after a crash begins with the states.
+        let committed = Some(Point { next: 7, mark: Mark { stored: Some(4), ..Mark::default() } });
+        let point = Point { next: 4, mark: Mark::default() };
+        let again = Reading::from(ids[0], table.name(ids[0]).unwrap().clone(), point);
+        let again = again.with_committed(committed);
+        assert_eq!((again.committed, again.stored), (None, 4));
+    }
+
     #[test]
     fn a_partition_that_was_taken_over_is_committed_before_a_record_comes() {
         let table = PartitionTable::new([("a", 2)]);

@@ -123,6 +123,10 @@ pub(super) struct Session<'s> {
     idle: Stopwatch,
     /// Since the one before it began: as old as the oldest record of the commit under way.
     opened: Stopwatch,
+    /// Since the last commit began that stores states.
+    stored: Stopwatch,
+    /// Whether the next commit stores the states that have changed, however long ago that was.
+    stores_states: bool,
     /// Since the group gave partitions out that are being taken over.
     assigning: Stopwatch,
     /// Whether a partition that is being taken over was warmed, or was to be.
@@ -274,6 +278,8 @@ impl<'s> Session<'s> {
             awaits_first: false,
             idle: Stopwatch::start(),
             opened: Stopwatch::start(),
+            stored: Stopwatch::start(),
+            stores_states: false,
             assigning: Stopwatch::start(),
             is_warmed: false,
             moved: Stopwatch::start(),

@@ -160,6 +160,8 @@ impl Session<'_> {
         let (next, loss) = self.beginning(name, &stored, &found)?;
         if let Some(loss) = loss {
             self.tell_loss(name, stored.len(), &found, (next, loss));
+        } else if let Some(committed) = committed.filter(|committed| next < committed.next) {
+            self.tell_again(name, next, committed);
         }
         let sorted = self.sort(name, stored, &found, (next, loss));
         let has_lost = has_lost_changelog || loss.is_some() || !sorted.foreign.is_empty();
@@ -220,7 +222,7 @@ impl Session<'_> {
         let is_epochal = self.source.config.delivery == Delivery::AtLeastOnce;
         let epoch = is_epochal.then(|| epoch_from(end));
         let (log, changelog) = (input.id, input.changelog_id);
-        let mark = Mark { log, changelog, began_with, newest_ms, epoch };
+        let mark = Mark { log, changelog, began_with, newest_ms, epoch, stored: None };
         let reading = Reading::from(id, name, Point { next, mark });
         // What was warmed is stored by the next commit, even where the position is committed.
         Ok(Some(reading.with_committed(committed.filter(|_| !is_warmed))))
@@ -250,23 +252,24 @@ impl Session<'_> {
         })
     }
 
-    /// Where reading begins, given the committed offset: before it where a former owner wrote a
-    /// state late, which may have taken the place of a newer one.
+    /// Where reading begins, given where it would without late states: before that where a former
+    /// owner wrote a state late, which may have taken the place of a newer one.
     fn place_before_late_states(
         &self,
         name: &PartitionName,
-        committed: i64,
+        begin: i64,
         stored: &[StateRecord],
         found: &Found<'_>,
     ) -> i64 {
         if self.source.config.delivery == Delivery::ExactlyOnce {
-            return committed;
+            return begin;
         }
-        let next = found.reads_again_from(committed, stored.iter());
-        if next < committed {
+        let next = found.reads_again_from(begin, stored.iter());
+        if next < begin {
             let PartitionName { topic, number } = name;
+            let committed = found.committed.map(|point| point.next);
             warn!(
-                %topic, partition = number, committed, next,
+                %topic, partition = number, ?committed, next,
                 "a member stored states after it had lost its partitions, and compaction may have \
                  removed newer ones; the records since are read again, and forecasts of them are \
                  published again with the same bytes; no action is needed"
@@ -299,6 +302,19 @@ impl Session<'_> {
              symbols {}",
             self.outlook()
         );
+    }
+
+    /// Says that records before the committed offset are read again.
+    fn tell_again(&self, name: &PartitionName, next: i64, committed: Point) {
+        let PartitionName { topic, number } = name;
+        self.source.metrics.reads_again(committed.next - next);
+        if committed.mark.stored.is_some() {
+            info!(
+                %topic, partition = number, next, committed = committed.next,
+                "the stored states reach less far than the committed offset; the records since are \
+                 read again, and forecasts of them are published again with the same bytes"
+            );
+        }
     }
 
     /// Says that what was read before is of no use.
