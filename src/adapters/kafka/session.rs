@@ -33,6 +33,7 @@ use super::pace::Pace;
 use super::partitions::{Assigned, Kept, PartitionName, PartitionTable, shard_of};
 use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, Producers, Turn};
 use super::restores::Restores;
+use super::standby::Standby;
 use super::topic_watch::TopicWatch;
 use super::topics::{self, InputTopic, Shape};
 use super::transaction::{self, Call};
@@ -97,6 +98,8 @@ pub(super) struct Session<'s> {
     watch: TopicWatch,
     /// What the look at the topics has found, to be acted on between two polls.
     changes: Vec<Change>,
+    /// Copies of the states of partitions that others read.
+    standby: Option<Standby>,
     assigned: Assigned,
     /// What the group has decided and is still to be done.
     decided: VecDeque<Rebalance>,
@@ -252,6 +255,10 @@ impl<'s> Session<'s> {
         let watched = inputs.iter().map(|input| input.name.clone());
         let watched = watched.chain(inputs.iter().map(|input| input.changelog.clone())).collect();
         let watch = TopicWatch::new(Arc::clone(&observer), watched, is_blind);
+        let standby = match config.standby_replicas {
+            0 => None,
+            _ => Some(Standby::start(config, &source.metrics)?),
+        };
         info!(brokers = config.brokers, group = config.group, ?topics, "connected to Kafka");
         Ok(Self {
             source,
@@ -264,6 +271,7 @@ impl<'s> Session<'s> {
             inputs,
             watch,
             changes: Vec::new(),
+            standby,
             assigned: Assigned::default(),
             decided: VecDeque::new(),
             assignment: None,

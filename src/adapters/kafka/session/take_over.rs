@@ -60,6 +60,7 @@ impl Session<'_> {
             committed: committed.clone(),
             limit: self.source.config.restore_timeout,
             is_given_up: Arc::clone(&is_given_up),
+            standby: self.standby.clone(),
         };
         let (said, answer) = channel();
         if ids.is_empty() {
@@ -128,6 +129,16 @@ impl Session<'_> {
         Ok(!is_stopped)
     }
 
+    /// Has the standby follow the states of the partitions that others read.
+    pub(super) fn follow_others(&self) {
+        let Some(standby) = &self.standby else { return };
+        let is_own = |id: PartitionId| self.assigned.iter().any(|reading| reading.id == id);
+        let others = self.table.iter().filter(|(id, _)| !is_own(*id));
+        let followable =
+            |(_, name): (_, &PartitionName)| self.input(&name.topic).ok()?.followable(name.number);
+        standby.follow(others.filter_map(followable).collect());
+    }
+
     /// How long the supervisor waits for a partition that is taken over.
     pub(super) fn restore_patience(&self) -> Duration {
         CLUSTER_PATIENCE.max(2 * self.source.config.restore_timeout)
@@ -144,10 +155,11 @@ impl Session<'_> {
     fn begin(
         &self,
         of: Newcomer,
-        States { end, stored, passed_over }: States,
+        States { end, stored, passed_over, read, is_from_copy }: States,
         Facts { ends, points, newest_ms }: Facts,
         committed: &HashMap<PartitionId, Point>,
     ) -> Result<Begun, SessionError> {
+        self.source.metrics.read_states(read, is_from_copy);
         let Newcomer { id, name, input, place } = &of;
         let began_with = self.began_with(input, committed);
         let is_added = began_with.is_some_and(|count| name.number >= count);

@@ -369,7 +369,7 @@ fn take_over_warm(
     let left = session.assigned.uncommitted().len();
     let place = StatePlace { topic: CHANGELOG.to_owned(), number: 0 };
     let within = Within { limit, is_given_up: &AtomicBool::new(false) };
-    let states = restore::read_states(&session.reader, &session.observer, &[place], within);
+    let states = restore::read_states(&session.reader, &session.observer, &[place], Vec::new(), within);
     session.close();
     drop(source);
     shard.join().unwrap();
@@ -462,7 +462,7 @@ fn the_states_of_all_partitions_are_read_together() {
     let places = [place(OTHER, 1), place(CHANGELOG, 1), place(OTHER, 0), place(CHANGELOG, 0)];
     let read = |is_given_up| {
         let within = Within { limit: PATIENCE, is_given_up: &AtomicBool::new(is_given_up) };
-        restore::read_states(&reader, &observer, &places, within)
+        restore::read_states(&reader, &observer, &places, Vec::new(), within)
     };
     let states = read(false).unwrap();
     let found: Vec<_> = states
