@@ -511,8 +511,8 @@ impl Shard {
                     health.note_ahead(ahead);
                 }
                 let rejection = rejection.named(pipelines.schema());
-                // Its owner has the recording that it came from.
-                if !record.is_history() {
+                // Of history its owner has the recording, and what comes again was sent.
+                if record.is_published() {
                     publisher.dead_letter(record, rejection);
                 }
                 reports::report_refused(pipelines.tally(), rejection, bytes);

@@ -178,11 +178,8 @@ impl Character {
             has_shadow: dice.below(2) == 0,
             sheds: dice.below(4) == 0,
             history: (input == Input::Feed && dice.below(2) == 0).then(|| History::new(dice)),
-            // With transactions every commit stores them.
             stores_less_often: dice.below(2) == 0,
         };
-        let stores_less_often = character.stores_less_often && !character.exactly_once;
-        let character = Self { stores_less_often, ..character };
         character.comparable()
     }
 

@@ -10,6 +10,7 @@ use tickcast::adapters::kafka::{
 };
 use tickcast::adapters::kafka_config::{Delivery, LostOffset, StartAt};
 use tickcast::core::domain::PartitionId;
+use tickcast::core::history::Origin;
 use tickcast::intake::{IntakeSender, Record};
 use tickcast::keep::reload::{Outcome, ReloadWork};
 use tickcast::shard::Waiting;
@@ -209,7 +210,7 @@ impl Member {
         }
         let name = self.table.name(id).expect("it is in the table").clone();
         let reading = Reading::from(id, name, Point { next, mark: Mark { epoch, ..mark() } });
-        self.assigned.add(reading.with_committed(committed));
+        self.assigned.add(reading.with_committed(committed).said_up_to(committed));
         self.outlet.lock().begin_life();
         Ok(())
     }
@@ -232,7 +233,8 @@ impl Member {
             let (partition, offset) = (id.0 as usize, *next);
             let position = self.assigned.place("ticks", partition as i32, offset);
             let bytes = line(partition, offset).into();
-            let record = Record { bytes, position, ..Record::default() };
+            let origin = position.map_or_else(Origin::default, |at| self.assigned.origin(at));
+            let record = Record { bytes, position, origin, ..Record::default() };
             let Self { senders, assigned, .. } = self;
             self.held = hand_over(senders, assigned, record, Duration::ZERO)?;
         }

@@ -148,6 +148,18 @@ MUTATIONS = {
         "(Some(committed), _) if IF => Start::At(committed.next),\n"
         "(Some(committed), _) => Start::At(committed.reads_from()),",
     ),
+    "said-twice": (
+        "forecasts of records that are read again up to the committed offset are published again",
+        "src/adapters/kafka/partitions.rs",
+        "match said.is_some_and(|said| position.offset < said.next) {",
+        "match said.is_some_and(|said| position.offset < said.next && !IF) {",
+    ),
+    "taken-back": (
+        "a committed offset is taken back while records are read again",
+        "src/adapters/kafka/partitions.rs",
+        "Some(said) if said.next > self.next => {",
+        "Some(said) if said.next > self.next && !IF => {",
+    ),
     "turns": (
         "forecasts before and behind a commit are counted together",
         "src/shard/mod.rs",

@@ -34,6 +34,7 @@ pub struct KafkaMetrics {
     standby_left_out: IntGauge,
     standby_states: IntGauge,
     standby_bytes: IntGauge,
+    pub(super) standby_records: IntCounter,
     standby_used: IntCounter,
     history_records: IntCounter,
     history_seconds: Histogram,
@@ -136,6 +137,10 @@ impl KafkaMetrics {
             standby_bytes: gauge(
                 "tickcast_kafka_standby_bytes",
                 "Memory of the copies of this instance, about.",
+            )?,
+            standby_records: counter(
+                "tickcast_kafka_standby_records_total",
+                "Records of changelogs that were read to keep copies up to date.",
             )?,
             standby_used: counter(
                 "tickcast_kafka_standby_used_total",

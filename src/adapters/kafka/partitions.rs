@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::describe::TopicId;
 use super::start::{Mark, Point};
 use crate::core::domain::{PartitionId, Position, UnixNanos};
+use crate::core::history::Origin;
 use crate::intake::IntakeSender;
 use crate::shard::command::Command;
 
@@ -48,6 +49,9 @@ pub struct Reading {
     pub committed: Option<i64>,
     /// Up to where the stored states of the partition reach.
     pub stored: i64,
+    /// What the group has committed where reading began before it: the forecasts of the records up
+    /// to there are published, and the states are made again.
+    pub said: Option<Point>,
     /// What tells the log that is read, up to `next`.
     pub mark: Mark,
 }
@@ -56,7 +60,7 @@ impl Reading {
     /// A partition that is read from a point on, which is not committed.
     pub fn from(id: PartitionId, name: PartitionName, point: Point) -> Self {
         let Point { next, mark } = point;
-        Self { id, name, next, committed: None, stored: next, mark }
+        Self { id, name, next, committed: None, stored: next, said: None, mark }
     }
 
     /// How far it was read.
@@ -64,11 +68,23 @@ impl Reading {
         Point { next: self.next, mark: self.mark }
     }
 
+    /// The same where records are read again up to a position that is committed.
+    #[must_use]
+    pub fn said_up_to(self, said: Option<Point>) -> Self {
+        Self { said: said.filter(|said| said.next > self.next), ..self }
+    }
+
     /// What a commit says of it: how far it was read, and how far its stored states reach where
-    /// that is less.
+    /// that is less. What is committed is not taken back while records are read again.
     pub fn position(&self) -> Point {
-        let stored = Some(self.stored).filter(|stored| *stored < self.next);
-        Point { next: self.next, mark: Mark { stored, ..self.mark } }
+        let Point { next, mark } = match self.said {
+            Some(said) if said.next > self.next => {
+                Point { next: said.next, mark: Mark { newest_ms: said.mark.newest_ms, ..self.mark } }
+            }
+            _ => self.point(),
+        };
+        let stored = Some(self.stored).filter(|stored| *stored < next);
+        Point { next, mark: Mark { stored, ..mark } }
     }
 
     /// Notes what the group has committed of it. Who reads it says nothing of the log, and is
@@ -175,6 +191,16 @@ impl Assigned {
             self.newest = self.partitions.iter().position(is_it)?;
         }
         Some(Position { partition: self.partitions[self.newest].id, offset })
+    }
+
+    /// Whether the record at a position is read again, after its forecast was committed.
+    pub fn origin(&self, position: Position) -> Origin {
+        let of_it = |reading: &&Reading| reading.id == position.partition;
+        let said = self.partitions.iter().find(of_it).and_then(|reading| reading.said);
+        match said.is_some_and(|said| position.offset < said.next) {
+            true => Origin::Again,
+            false => Origin::Live,
+        }
     }
 
     /// Notes that a record was handed to its shard, and its own timestamp.
@@ -327,8 +353,23 @@ mod tests {
         let committed = Some(Point { next: 7, mark: Mark { stored: Some(4), ..Mark::default() } });
         let point = Point { next: 4, mark: Mark::default() };
         let again = Reading::from(ids[0], table.name(ids[0]).unwrap().clone(), point);
-        let again = again.with_committed(committed);
+        let again = again.with_committed(committed).said_up_to(committed);
         assert_eq!((again.committed, again.stored), (None, 4));
+        let mut assigned = Assigned::default();
+        assigned.add(again);
+        let origins = [4, 6, 7].map(|offset| {
+            let position = Position { partition: ids[0], offset };
+            read(&mut assigned, ids[0], offset);
+            let position_of = |assigned: &Assigned| assigned.iter().next().unwrap().position();
+            let committed = position_of(&assigned);
+            (assigned.origin(position), committed.next, committed.mark.stored)
+        });
+        // Nothing is taken back: the offset stays until reading has come to it.
+        let expected =
+            [(Origin::Again, 7, Some(4)), (Origin::Again, 7, Some(4)), (Origin::Live, 8, Some(4))];
+        assert_eq!(origins, expected);
+        let other = Position { partition: ids[1], offset: 0 };
+        assert_eq!(assigned.origin(other), Origin::Live);
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub(super) struct Begun {
     /// The first offset of its log, and where reading begins.
     pub(super) low: i64,
     pub(super) next: i64,
+    /// What is committed, where records before it are read again.
+    pub(super) said: Option<Point>,
     /// The end of its changelog partition.
     pub(super) end: i64,
     pub(super) sorted: Sorted,

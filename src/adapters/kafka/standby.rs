@@ -239,12 +239,13 @@ impl Follower {
 
     /// Takes what has come. Returns whether anything has.
     fn poll(&mut self, wait: Duration) -> bool {
-        let Self { reader, copies, bytes, .. } = self;
+        let Self { reader, metrics, copies, bytes, .. } = self;
         match reader.poll(wait) {
             None => return false,
             Some(Ok(record)) => {
                 let key = (record.topic().to_owned(), record.partition());
                 if let Some(Followed { copy, .. }) = copies.get_mut(&key) {
+                    metrics.standby_records.inc();
                     let before = copy.changelog.bytes();
                     restore::take_state(copy.up_to(record.offset()), &record);
                     *bytes = *bytes + copy.changelog.bytes() - before;

@@ -347,7 +347,7 @@ fn read_keys(section: &mut Section<'_>) -> KafkaConfig {
         },
         delivery,
         commit_interval,
-        state_interval: read_state_interval(section, delivery, commit_interval),
+        state_interval: read_state_interval(section, commit_interval),
         // The limit fits.
         state_records_max: section.count("state_records_max", 1, STATE_RECORDS_MAX) as i64,
         instance,
@@ -380,11 +380,7 @@ fn read_commit_interval(section: &mut Section<'_>, delivery: Delivery) -> Durati
 }
 
 /// The time between two commits that store states: each does where nothing is said.
-fn read_state_interval(
-    section: &mut Section<'_>,
-    delivery: Delivery,
-    commit_interval: Duration,
-) -> Duration {
+fn read_state_interval(section: &mut Section<'_>, commit_interval: Duration) -> Duration {
     let set = section.optional_count("state_interval_ms", 1, STATE_INTERVAL_MS_MAX);
     let Some(set) = set.map(|set| Duration::from_millis(set as u64)) else {
         return commit_interval;
@@ -393,12 +389,6 @@ fn read_state_interval(
         let least = commit_interval.as_millis();
         let problem = format_args!("must be at least commit_interval_ms, which is {least}");
         section.problem("state_interval_ms", problem);
-    } else if set > commit_interval && delivery == Delivery::ExactlyOnce {
-        section.problem(
-            "state_interval_ms",
-            "must not be longer than commit_interval_ms with delivery = \"exactly_once\": records \
-             that are read again would have their forecasts twice",
-        );
     }
     set
 }

@@ -137,7 +137,7 @@ impl Engine {
     /// Whether a symbol sleeps; it is then the next one to be woken, with the next inference.
     pub(super) fn must_wake(&mut self, id: SymbolId) -> bool {
         // A row that goes without inference needs no states.
-        let sheds = self.sheds_rows() && self.origin == Origin::Live;
+        let sheds = self.sheds_rows() && self.origin == Origin::Live && !self.is_again;
         if !self.symbols[id.index()].asleep || sheds {
             return false;
         }

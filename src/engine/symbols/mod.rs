@@ -83,7 +83,7 @@ struct Pending {
     last_price: Option<f64>,
     /// Its forecast is about history and is not published.
     is_quiet: bool,
-    /// A row of history has completed it.
+    /// A row of history has completed it, or one that comes again: it goes through inference.
     is_history: bool,
 }
 
@@ -121,8 +121,10 @@ pub struct Engine {
     /// Why the event time of the tick that is pushed now may be wrong.
     doubt: Option<TimeDoubt>,
     newest_mistimed: Option<Mistimed>,
-    /// Where the tick comes from that is pushed now.
+    /// Where the tick comes from that is pushed now. One that comes again is live here.
     origin: Origin,
+    /// Whether it comes again.
+    is_again: bool,
     publishes_history: bool,
     /// Whether rows of history have come.
     has_history: bool,
@@ -231,6 +233,7 @@ impl Engine {
             doubt: None,
             newest_mistimed: None,
             origin: Origin::Live,
+            is_again: false,
             publishes_history: false,
             has_history: false,
             is_filling: false,
@@ -450,7 +453,7 @@ impl Engine {
             self.hear(id, tick.time);
         }
         match self.origin {
-            Origin::Live => {
+            Origin::Live | Origin::Again => {
                 let state = &mut self.symbols[id.index()];
                 state.arrivals.note(self.now);
                 state.past.is_fresh = false;
@@ -635,13 +638,13 @@ impl Engine {
             RowStatus::Ready { out_of_range } => {
                 let Step { after_gap, patched, .. } = *step;
                 state.window.push(scratch.row(), RowFacts { after_gap, patched, out_of_range });
-                if self.sheds_rows() && !self.is_history {
+                if self.sheds_rows() && !self.is_history && !self.is_again {
                     self.shed(id);
                     return;
                 }
                 self.symbols[id.index()].pending = true;
                 let last_price = step.fields.price();
-                let (as_of, is_history) = (step.time, self.is_history);
+                let (as_of, is_history) = (step.time, self.is_history || self.is_again);
                 self.pending.push(Pending { symbol: id, as_of, last_price, is_quiet, is_history });
             }
         }

@@ -15,7 +15,8 @@
 //! out: such a model runs on each row, which takes it one step.
 //!
 //! A row of history is never left out: no live tick waits behind it for a forecast, and the scores
-//! of history are those of a replay.
+//! of history are those of a replay. Nor is a row that comes again: the scores before it were those
+//! of a model that left nothing out, as far as anybody knows.
 
 use super::{Driver, Engine, Withheld};
 use crate::core::domain::SymbolId;
@@ -51,7 +52,7 @@ impl Engine {
             self.shed(pending.symbol);
         }
         // The tick that had a symbol woken goes without inference as well.
-        self.waking &= self.origin != Origin::Live;
+        self.waking &= self.origin != Origin::Live || self.is_again;
         if let Some(id) = self.due {
             self.take_due(id);
         }

@@ -88,10 +88,7 @@ impl Session<'_> {
     /// Whether a commit that begins now stores states.
     fn stores_states(&self) -> bool {
         let config = &self.source.config;
-        // With transactions each commit does: what it makes visible must not be made again.
-        let always = config.delivery == Delivery::ExactlyOnce
-            || config.state_interval <= config.commit_interval;
-        always
+        config.state_interval <= config.commit_interval
             || self.stores_states
             || self.is_whole
             || self.stored.elapsed() >= config.state_interval

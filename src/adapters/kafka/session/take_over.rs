@@ -172,8 +172,10 @@ impl Session<'_> {
         let (next, loss) = self.beginning(name, &stored, &found)?;
         if let Some(loss) = loss {
             self.tell_loss(name, stored.len(), &found, (next, loss));
-        } else if let Some(committed) = committed.filter(|committed| next < committed.next) {
-            self.tell_again(name, next, committed);
+        }
+        let said = committed.filter(|committed| loss.is_none() && next < committed.next);
+        if let Some(said) = said {
+            self.tell_again(name, next, said);
         }
         let sorted = self.sort(name, stored, &found, (next, loss));
         let has_lost = has_lost_changelog || loss.is_some() || !sorted.foreign.is_empty();
@@ -185,6 +187,7 @@ impl Session<'_> {
             began_with,
             low: ends.0,
             next,
+            said,
             end,
             sorted,
             has_lost,
@@ -197,7 +200,7 @@ impl Session<'_> {
     /// where it is read; `None` where the session was asked to stop meanwhile.
     fn finish(&mut self, begun: Begun) -> Result<Option<Reading>, SessionError> {
         let Begun {
-            of, committed, began_with, low, next, end, sorted, has_lost, restoring, ..
+            of, committed, began_with, low, next, said, end, sorted, has_lost, restoring, ..
         } = begun;
         let Newcomer { id, name, input, place } = of;
         let Sorted { own, foreign, cut_short } = sorted;
@@ -237,7 +240,8 @@ impl Session<'_> {
         let mark = Mark { log, changelog, began_with, newest_ms, epoch, stored: None };
         let reading = Reading::from(id, name, Point { next, mark });
         // What was warmed is stored by the next commit, even where the position is committed.
-        Ok(Some(reading.with_committed(committed.filter(|_| !is_warmed))))
+        let reading = reading.with_committed(committed.filter(|_| !is_warmed));
+        Ok(Some(reading.said_up_to(said)))
     }
 
     /// Where the partition is read from, and why what was read before is of no use, if it is not.
@@ -283,8 +287,7 @@ impl Session<'_> {
             warn!(
                 %topic, partition = number, ?committed, next,
                 "a member stored states after it had lost its partitions, and compaction may have \
-                 removed newer ones; the records since are read again, and forecasts of them are \
-                 published again with the same bytes; no action is needed"
+                 removed newer ones; the records since are read again; no action is needed"
             );
         }
         next
@@ -317,16 +320,14 @@ impl Session<'_> {
     }
 
     /// Says that records before the committed offset are read again.
-    fn tell_again(&self, name: &PartitionName, next: i64, committed: Point) {
+    fn tell_again(&self, name: &PartitionName, next: i64, said: Point) {
         let PartitionName { topic, number } = name;
-        self.source.metrics.reads_again(committed.next - next);
-        if committed.mark.stored.is_some() {
-            info!(
-                %topic, partition = number, next, committed = committed.next,
-                "the stored states reach less far than the committed offset; the records since are \
-                 read again, and forecasts of them are published again with the same bytes"
-            );
-        }
+        self.source.metrics.reads_again(said.next - next);
+        info!(
+            %topic, partition = number, next, committed = said.next,
+            "reading records again up to the committed offset, for the states; their forecasts are \
+             published already"
+        );
     }
 
     /// Says that what was read before is of no use.
