@@ -272,9 +272,8 @@ impl Shard {
         self.report();
         self.show();
         self.take_states();
-        if idle {
-            self.pipelines.wake(WOKEN_AT_ONCE)?;
-        }
+        // While records come it goes on as well: a symbol that sleeps costs more with each tick.
+        self.pipelines.wake(if idle { WOKEN_AT_ONCE } else { 1 })?;
         if let Some(health) = &mut self.health {
             let book = self.history.as_mut().map(|history| &mut history.book);
             health.turn(&mut self.pipelines, book);

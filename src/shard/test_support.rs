@@ -220,11 +220,7 @@ pub(crate) fn drive(pipelines: &mut Pipelines, records: &[Record]) -> Vec<(Strin
     let mut forecasts = Vec::new();
     for record in records {
         let Record { bytes, position, .. } = record;
-        // Nothing waits for inference but the states of a symbol that came from rest.
-        let flush = |pipeline: &mut Pipeline| {
-            pipeline.infer(Haste::Throughput).unwrap();
-            Ok::<_, Infallible>(())
-        };
+        let flush = |_: &mut Pipeline| Ok::<_, Infallible>(());
         let Ok(_) = pipelines.take(bytes, *position, None, || {}, flush);
         let live = pipelines.live_mut();
         live.infer(Haste::Latency).unwrap();

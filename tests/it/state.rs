@@ -549,13 +549,8 @@ fn feed(engine: &mut Engine, seconds: &[i64]) -> Vec<Forecast> {
         fields.set_checked(Field::CLOSE, 100.0 + (*second as f64).sin()).unwrap();
         fields.set_checked(Field::VOLUME, 10.0).unwrap();
         let time = UnixNanos::from_nanos(second * 1_000_000_000);
-        let tick = Tick { symbol: "A".into(), time, fields };
-        if engine.asleep_count() > 0 {
-            // Its states follow from its rows, and are computed now.
-            assert_eq!(engine.push(&tick, None), Pushed::Waiting);
-            engine.infer(Haste::Latency, &mut forecasts).unwrap();
-        }
-        assert_eq!(engine.push(&tick, None), Pushed::Taken);
+        let pushed = engine.push(&Tick { symbol: "A".into(), time, fields }, None);
+        assert_eq!(pushed, Pushed::Taken);
         engine.infer(Haste::Latency, &mut forecasts).unwrap();
         engine.advance().unwrap();
     }
@@ -595,7 +590,6 @@ fn a_tick_beyond_the_rule_that_is_refused_ends_no_window() {
     feed(&mut before, &(0..=20).collect::<Vec<_>>());
     let mut after = engine(Mode::Sliding);
     after.restore(&before.snapshot(), None).unwrap();
-    after.wake(usize::MAX).unwrap();
     after.expect_gap(DurationNanos::from_seconds(10).unwrap());
     let time = UnixNanos::from_nanos(99_000_000_000);
     let empty = Tick { symbol: "A".into(), time, fields: Fields::EMPTY };

@@ -155,8 +155,6 @@ pub struct Engine {
     due: Option<SymbolId>,
     /// Symbols whose recurrent states are still to be computed; the next one last.
     asleep: Vec<SymbolId>,
-    /// Whether the last of these has a tick that waits.
-    waking: bool,
     /// Whether rows may go without inference, and whether they do now.
     shedding: Shedding,
     /// Who has been silent for too long.
@@ -251,7 +249,6 @@ impl Engine {
             now: Duration::ZERO,
             due: None,
             asleep: Vec::new(),
-            waking: false,
             shedding: Shedding::default(),
             expiry: Expiry::default(),
             state_count: signature.states.len(),
@@ -392,7 +389,6 @@ impl Engine {
         };
         let outcome = match resolved {
             Ok(id) if self.symbols[id.index()].pending => return Pushed::Waiting,
-            Ok(id) if self.must_wake(id) => return Pushed::Waiting,
             Ok(id) => self.take(id, tick, position),
             Err(reason) => Pushed::Refused(reason),
         };
@@ -712,9 +708,6 @@ impl Engine {
 
     fn run(&mut self, haste: Haste, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
         self.move_on()?;
-        if std::mem::take(&mut self.waking) {
-            self.wake(1)?;
-        }
         std::mem::swap(&mut self.pending, &mut self.inferred);
         let (has_cadence, columns) = (&self.cadence.is_some(), self.columns);
         let Self { symbols, scores, plans, policy, tally, inferred, backend, driver, .. } = self;
@@ -766,14 +759,35 @@ impl Engine {
                     .map(|pending| (pending, &symbols[pending.symbol.index()].window));
                 full.infer(&mut **backend, windows, &mut finish)
             }
-            Driver::Sliding(sliding) => match haste {
-                Haste::Latency => {
-                    let rows = rows.filter(|(pending, _, _)| ready(pending));
-                    sliding.infer(&mut **backend, rows, &mut finish)
+            Driver::Sliding(sliding) => {
+                let asleep = |pending: &Pending| symbols[pending.symbol.index()].asleep;
+                // Forecasts keep the order of the rows, whichever of their symbols sleep.
+                for group in inferred.chunk_by(|one, next| asleep(one) == asleep(next)) {
+                    if group.first().is_some_and(asleep) {
+                        for pending in group.iter().filter(ready) {
+                            let window = &symbols[pending.symbol.index()].window;
+                            let finish = |output: &[f32]| finish(pending, output);
+                            sliding.infer_from_rows(&mut **backend, window, finish)?;
+                        }
+                        continue;
+                    }
+                    let rows = group.iter().filter_map(|pending| {
+                        let row = symbols[pending.symbol.index()].window.newest()?;
+                        Some((pending, pending.symbol, row))
+                    });
+                    match haste {
+                        Haste::Latency => {
+                            let rows = rows.filter(|(pending, _, _)| ready(pending));
+                            sliding.infer(&mut **backend, rows, &mut finish)?;
+                        }
+                        // Every row moves states on, also those of symbols that are still warming.
+                        Haste::Throughput => {
+                            sliding.infer_and_advance(&mut **backend, rows, &mut finish)?;
+                        }
+                    }
                 }
-                // Every row moves states on, also those of symbols that are still warming.
-                Haste::Throughput => sliding.infer_and_advance(&mut **backend, rows, &mut finish),
-            },
+                Ok(())
+            }
             Driver::Carried(carried) => carried.infer(&mut **backend, rows, &mut finish),
         }
     }
@@ -796,9 +810,11 @@ impl Engine {
         }
         let Self { symbols, inferred, backend, driver, .. } = self;
         if let Driver::Sliding(sliding) = driver {
+            // The states of symbols that sleep are computed with this row among the others.
             let rows = inferred.iter().filter_map(|pending| {
-                let row = symbols[pending.symbol.index()].window.newest()?;
-                Some((pending.symbol, row))
+                let state = &symbols[pending.symbol.index()];
+                let row = if state.asleep { None } else { state.window.newest() };
+                Some((pending.symbol, row?))
             });
             sliding.advance(&mut **backend, rows)?;
         }

@@ -207,8 +207,8 @@ impl Engine {
 
     /// Takes symbols over from rest, as those of `partition` where the input has partitions.
     /// Returns why the others were refused, which are as unknown as before. In mode `sliding` the
-    /// recurrent states follow from the rows and are left for later: [`Engine::wake`] computes
-    /// them, or the next tick of the symbol has them computed.
+    /// recurrent states follow from the rows and are left for [`Engine::wake`]; until then each
+    /// forecast is made of the rows of the window.
     ///
     /// # Errors
     /// [`InferenceError`] where the states cannot be computed.

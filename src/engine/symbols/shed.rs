@@ -10,7 +10,8 @@
 //!
 //! Mode `full` needs nothing but the window. In mode `sliding` the recurrent states follow from the
 //! rows: a symbol whose row was left out falls asleep, and its states are computed by
-//! [`Engine::wake`] while there is time, or before its next row that does not go without inference.
+//! [`Engine::wake`] while there is time. Until then a forecast of it is made of the rows of its
+//! window.
 //! The state of mode `carried` holds every row since the symbol began, so nothing of it can be left
 //! out: such a model runs on each row, which takes it one step.
 //!
@@ -20,7 +21,6 @@
 
 use super::{Driver, Engine, Withheld};
 use crate::core::domain::SymbolId;
-use crate::core::history::Origin;
 
 /// Whether rows may go without inference, and whether they do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,8 +51,6 @@ impl Engine {
             self.symbols[pending.symbol.index()].pending = false;
             self.shed(pending.symbol);
         }
-        // The tick that had a symbol woken goes without inference as well.
-        self.waking &= self.origin != Origin::Live || self.is_again;
         if let Some(id) = self.due {
             self.take_due(id);
         }
