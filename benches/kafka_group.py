@@ -10,8 +10,9 @@
   instance was killed are those that moved; the others stayed. Beside them stands the daemons' own
   time to restore (`tickcast_kafka_restore_seconds`), and how many states they read for it.
 
-* With `--share SYMBOLS`, the share of one instance: what it takes to read a group of so many symbols,
-  its memory, how much it writes to its changelog, and how long the next process needs to restore.
+* With `--share SYMBOLS`, the share of one instance: what it takes to read a group of so many
+  symbols, its memory, how much it writes to its changelog, and how long the next process needs to
+  restore.
 
 With `--beside NAME=EXECUTABLE` each part runs for each executable in turn, in one sitting.
 """
@@ -197,7 +198,8 @@ class GroupBench(Bench):
         end(again[0])
         print(f"{model}, {mode}: {args.share:,} symbols, {args.partitions} partitions")
         print(f"  {32 * args.share:,} records and {args.share:,} windows in {seconds:.1f} s")
-        print(f"  resident memory {resident / 1e6:,.0f} MB, {resident / args.share:,.0f} bytes a symbol")
+        print(f"  resident memory {resident / 1e6:,.0f} MB, "
+              f"{resident / args.share:,.0f} bytes a symbol")
         print(f"  newest states {content / 1e6:,.1f} MB, {content / count:,.0f} bytes each")
         print(f"  restored in {restore:.2f} s")
         # The newest states are written once each time that every symbol ticks.

@@ -1,5 +1,5 @@
-//! What a takeover reads, against a real broker: copies of the states of other instances, and states
-//! that are stored less often than offsets.
+//! What a takeover reads, against a real broker: copies of the states of other instances, and
+//! states that are stored less often than offsets.
 
 use std::collections::BTreeSet;
 
@@ -59,7 +59,8 @@ impl<'b> Group<'b> {
     /// The partitions of which an instance has no symbol.
     fn of_others(&self, daemon: &Daemon) -> BTreeSet<i32> {
         let (_, own) = daemon.get("/v1/symbols");
-        let is_own = |record: &&Stored| own.contains(&format!("\"{}\"", record.key.as_ref().unwrap()));
+        let is_own =
+            |record: &&Stored| own.contains(&format!("\"{}\"", record.key.as_ref().unwrap()));
         let records = self.broker.read(&self.topics.changelog(), "read_committed");
         records.iter().filter(|record| !is_own(record)).map(|record| record.partition).collect()
     }

@@ -194,7 +194,9 @@ impl Topics {
                 let needed = reading.position().reads_from();
                 if reaches < needed {
                     self.violation.get_or_insert_with(|| {
-                        format!("I5: {key:?} is read on from {needed}, and its state is of {reaches}")
+                        format!(
+                            "I5: {key:?} is read on from {needed}, and its state is of {reaches}"
+                        )
                     });
                 }
             }

@@ -157,8 +157,8 @@ MUTATIONS = {
     "taken-back": (
         "a committed offset is taken back while records are read again",
         "src/adapters/kafka/partitions.rs",
-        "Some(said) if said.next > self.next => {",
-        "Some(said) if said.next > self.next && !IF => {",
+        "Some(said) if said.next > self.next =>",
+        "Some(said) if said.next > self.next && !IF =>",
     ),
     "turns": (
         "forecasts before and behind a commit are counted together",

@@ -78,9 +78,10 @@ impl Reading {
     /// that is less. What is committed is not taken back while records are read again.
     pub fn position(&self) -> Point {
         let Point { next, mark } = match self.said {
-            Some(said) if said.next > self.next => {
-                Point { next: said.next, mark: Mark { newest_ms: said.mark.newest_ms, ..self.mark } }
-            }
+            Some(said) if said.next > self.next => Point {
+                next: said.next,
+                mark: Mark { newest_ms: said.mark.newest_ms, ..self.mark },
+            },
             _ => self.point(),
         };
         let stored = Some(self.stored).filter(|stored| *stored < next);

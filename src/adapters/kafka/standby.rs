@@ -80,7 +80,10 @@ impl Standby {
     ///
     /// # Errors
     /// Where the system has no thread for it.
-    pub(super) fn start(config: &KafkaConfig, metrics: &KafkaMetrics) -> Result<Self, SessionError> {
+    pub(super) fn start(
+        config: &KafkaConfig,
+        metrics: &KafkaMetrics,
+    ) -> Result<Self, SessionError> {
         let (config, metrics) = (config.clone(), metrics.clone());
         let (orders, received) = channel();
         std::thread::Builder::new()
@@ -291,8 +294,8 @@ impl Follower {
     }
 }
 
-/// Whether an instance keeps a copy of a partition: it is one of the first `replicas` + 1 members in
-/// an order that each of them computes alike. One of these may be the owner, so that at least
+/// Whether an instance keeps a copy of a partition: it is one of the first `replicas` + 1 members
+/// in an order that each of them computes alike. One of these may be the owner, so that at least
 /// `replicas` others have a copy.
 fn keeps_copy(of: &Followable, instance: &str, members: &[String], replicas: usize) -> bool {
     let own = (weight(of, instance), instance);
@@ -304,7 +307,7 @@ fn keeps_copy(of: &Followable, instance: &str, members: &[String], replicas: usi
 /// the last mixing of SplitMix64, without which texts that end alike have numbers that lie close.
 fn weight(of: &Followable, instance: &str) -> u64 {
     let number = of.number.to_le_bytes();
-    let parts = [of.topic.as_bytes(), b"\0", &number, b"\0", instance.as_bytes()];
+    let parts: [&[u8]; 5] = [of.topic.as_bytes(), b"\0", &number, b"\0", instance.as_bytes()];
     let fnv = parts.into_iter().flatten().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
@@ -350,7 +353,8 @@ mod tests {
             let before = keepers(number, &members, 1);
             before.iter().for_each(|keeper| *counts.entry(*keeper).or_insert(0) += 1);
             // Without a member only its own copies move.
-            let left: Vec<_> = members.iter().filter(|name| *name != "tickcast-2").cloned().collect();
+            let left: Vec<_> =
+                members.iter().filter(|name| *name != "tickcast-2").cloned().collect();
             let after = keepers(number, &left, 1);
             for keeper in before.iter().filter(|name| **name != "tickcast-2") {
                 assert!(after.contains(keeper), "{number}: {before:?} {after:?}");

@@ -82,7 +82,8 @@ pub(super) struct Followable {
 }
 
 impl InputTopic {
-    /// A partition of its changelog, to be followed; `None` where nothing tells its log from others.
+    /// A partition of its changelog, to be followed; `None` where nothing tells its log from
+    /// others.
     pub(super) fn followable(&self, number: i32) -> Option<Followable> {
         Some(Followable { topic: self.changelog.clone(), number, id: self.changelog_id? })
     }

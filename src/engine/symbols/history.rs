@@ -283,8 +283,7 @@ impl Engine {
 
     /// Whether what is pushed now is not published: history, or what was published before.
     pub(super) fn is_unpublished(&self) -> bool {
-        self.is_again
-            || matches!(self.origin, Origin::History(_)) && !self.publishes_history
+        self.is_again || matches!(self.origin, Origin::History(_)) && !self.publishes_history
     }
 
     /// Whether the state of a symbol holds a tick of this time already, by what history it has.

@@ -115,8 +115,8 @@ impl Engine {
         self.asleep.len()
     }
 
-    /// Computes the recurrent states of at most `count_max` symbols that wait for it. While a row is
-    /// in inference it does nothing.
+    /// Computes the recurrent states of at most `count_max` symbols that wait for it. While a row
+    /// is in inference it does nothing.
     ///
     /// # Errors
     /// [`InferenceError`] where they cannot be computed.

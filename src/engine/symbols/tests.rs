@@ -646,7 +646,9 @@ fn forecasts_keep_the_order_of_their_ticks_whoever_sleeps() {
             new.engine.infer(haste, &mut forecasts).unwrap();
             new.engine.advance().unwrap();
             let name = |forecast: &Forecast| new.engine.symbol(forecast.symbol).as_str().to_owned();
-            said.extend(forecasts.iter().map(|forecast| (name(forecast), forecast.value.to_bits())));
+            said.extend(
+                forecasts.iter().map(|forecast| (name(forecast), forecast.value.to_bits())),
+            );
         }
         let mut whole = Driven::new(Mode::Sliding);
         symbols.into_iter().for_each(|symbol| whole.run(symbol, 0..9));

@@ -2,8 +2,8 @@
 //!
 //! Owns the time between two commits, and between two that store states. One is due an interval
 //! after the last one began, or once the open transaction takes no more records. Promises that at
-//! most one is under way, that each covers everything handed to the shards before it began, and that
-//! partitions are given away with their states stored. Never decides the order of steps in a
+//! most one is under way, that each covers everything handed to the shards before it began, and
+//! that partitions are given away with their states stored. Never decides the order of steps in a
 //! commit, which `commit` owns.
 
 use std::time::Duration;

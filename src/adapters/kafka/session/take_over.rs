@@ -200,7 +200,17 @@ impl Session<'_> {
     /// where it is read; `None` where the session was asked to stop meanwhile.
     fn finish(&mut self, begun: Begun) -> Result<Option<Reading>, SessionError> {
         let Begun {
-            of, committed, began_with, low, next, said, end, sorted, has_lost, restoring, ..
+            of,
+            committed,
+            began_with,
+            low,
+            next,
+            said,
+            end,
+            sorted,
+            has_lost,
+            restoring,
+            ..
         } = begun;
         let Newcomer { id, name, input, place } = of;
         let Sorted { own, foreign, cut_short } = sorted;

@@ -7,8 +7,8 @@
 //! 1. `infer`: the ready state takes the row as its last step. That one step is the critical path.
 //! 2. `advance`: a window begins from zero, and it and the others take the row as one batch.
 //!
-//! The states of a symbol that sleeps are still to be computed from its rows, which costs as much as
-//! half a window of `advance`. Its ready window alone is computed for a forecast meanwhile.
+//! The states of a symbol that sleeps are still to be computed from its rows, which costs as much
+//! as half a window of `advance`. Its ready window alone is computed for a forecast meanwhile.
 //!
 //! Owns the choice between the two ways to do that: runs of the backend, or its steps in parts,
 //! where it has them. Promises the bits of `full`, because the same rows meet the same arithmetic

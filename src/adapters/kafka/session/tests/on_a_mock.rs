@@ -369,7 +369,8 @@ fn take_over_warm(
     let left = session.assigned.uncommitted().len();
     let place = StatePlace { topic: CHANGELOG.to_owned(), number: 0 };
     let within = Within { limit, is_given_up: &AtomicBool::new(false) };
-    let states = restore::read_states(&session.reader, &session.observer, &[place], Vec::new(), within);
+    let states =
+        restore::read_states(&session.reader, &session.observer, &[place], Vec::new(), within);
     session.close();
     drop(source);
     shard.join().unwrap();
