@@ -32,13 +32,13 @@ const TURN: Duration = Duration::from_millis(20);
 const IDLE_TURN: Duration = Duration::from_secs(1);
 
 /// How long a restore waits for the copies. Without them it reads whole partitions.
-const GIVE_PATIENCE: Duration = Duration::from_millis(500);
+const GIVE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often the thread asks who is in the group.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// How long the answer to that may take.
-const LOOK_PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the thread is asked for.
 enum Order {
