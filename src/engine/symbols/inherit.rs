@@ -121,7 +121,8 @@ impl Engine {
     /// # Errors
     /// [`InferenceError`] where they cannot be computed.
     pub fn wake(&mut self, count_max: usize) -> Result<(), InferenceError> {
-        if !self.pending.is_empty() || !self.inferred.is_empty() {
+        let is_busy = !self.pending.is_empty() || !self.inferred.is_empty();
+        if is_busy || self.asleep.is_empty() {
             return Ok(());
         }
         let left = self.asleep.len().saturating_sub(count_max);
