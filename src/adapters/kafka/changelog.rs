@@ -24,11 +24,11 @@ pub struct Changelog {
 
 /// The states of a partition up to an offset.
 #[derive(Debug, Default)]
-pub struct StateCopy {
+pub(super) struct StateCopy {
     /// The newest record of each key.
-    pub changelog: Changelog,
+    pub(super) changelog: Changelog,
     /// The offset of the record to come.
-    pub next: i64,
+    pub(super) next: i64,
 }
 
 /// What a key costs beside its own bytes and those of its state: its entry, and the headers of two
@@ -61,7 +61,7 @@ pub struct StateRecord {
 impl StateCopy {
     /// The records so far, to take the one at this offset. One that lies before them is of a log
     /// that has begun again, and all of them are of the one before.
-    pub fn up_to(&mut self, at: i64) -> &mut Changelog {
+    pub(super) fn up_to(&mut self, at: i64) -> &mut Changelog {
         if at < self.next {
             *self = Self::default();
         }
