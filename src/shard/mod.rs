@@ -59,6 +59,10 @@ const TAKEN_AT_ONCE: usize = 32;
 /// How many symbols' recurrent states are computed at once while nothing waits.
 const WOKEN_AT_ONCE: usize = 8;
 
+/// For so many records of a batch another symbol's are computed: they take as long as those of a few
+/// ticks of a symbol that sleeps.
+const RECORDS_FOR_WAKING: usize = 8;
+
 /// How long a command may keep the shard: whoever asks waits no longer for restored states, nor for
 /// a transaction.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(120);
@@ -257,6 +261,7 @@ impl Shard {
             let now = health.now();
             self.pipelines.set_now(now);
         }
+        let taken = batch.len();
         let arrived = if idle { None } else { self.intake.arrived() };
         if let Some(arrived) = arrived {
             self.metrics.received(arrived.elapsed());
@@ -273,7 +278,7 @@ impl Shard {
         self.show();
         self.take_states();
         // While records come it goes on as well: a symbol that sleeps costs more with each tick.
-        self.pipelines.wake(if idle { WOKEN_AT_ONCE } else { 1 })?;
+        self.pipelines.wake(if idle { WOKEN_AT_ONCE } else { 1 + taken / RECORDS_FOR_WAKING })?;
         if let Some(health) = &mut self.health {
             let book = self.history.as_mut().map(|history| &mut history.book);
             health.turn(&mut self.pipelines, book);
