@@ -59,8 +59,8 @@ const TAKEN_AT_ONCE: usize = 32;
 /// How many symbols' recurrent states are computed at once while nothing waits.
 const WOKEN_AT_ONCE: usize = 8;
 
-/// For so many records of a batch another symbol's are computed: they take as long as those of a few
-/// ticks of a symbol that sleeps.
+/// For so many records of a batch another symbol's are computed, which takes as long as a few ticks
+/// of a symbol that sleeps.
 const RECORDS_FOR_WAKING: usize = 8;
 
 /// How long a command may keep the shard: whoever asks waits no longer for restored states, nor for
