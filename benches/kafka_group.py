@@ -6,7 +6,13 @@
   `tickcast_kafka_restore_seconds`: from the assignment until every partition is read on.
 * Silence: ticks come at a steady pace while an instance joins, leaves and is killed. Per partition
   the longest time without a forecast, by the broker's own clock when it appended them; the same
-  without any event is the null.
+  without any event is the null. Partitions that were silent for nearly the session timeout when an
+  instance was killed are those that moved; the others stayed. Beside them stands the daemons' own
+  time to restore (`tickcast_kafka_restore_seconds`), and how many states they read for it.
+
+* With `--share SYMBOLS`, the share of one instance: what it takes to read a group of so many
+  symbols, its memory, how much it writes to its changelog, and how long the next process needs to
+  restore.
 
 With `--beside NAME=EXECUTABLE` each part runs for each executable in turn, in one sitting.
 """
@@ -32,6 +38,10 @@ CARRIED = "stocks-volatility-carried", "carried"
 # A kill is over with the session, which both protocols get alike.
 SESSION_MS = 10_000
 EVENTS = ["nothing", "join", "leave", "kill"]
+# A partition that is silent for so long of the session timeout has moved.
+MOVED_FROM = 0.8
+# The longest silence of a partition that moves, over the session timeout.
+MARK_KILL = 1.05
 # How long the records of one event are looked at.
 EVENT_SECONDS = 20.0
 
@@ -45,8 +55,11 @@ def main():
     parser.add_argument("--runs", type=int, default=5, help="restarts of each executable")
     parser.add_argument("--rate", type=int, default=2000, help="ticks a second, for silence")
     parser.add_argument("--rounds", type=int, default=1, help="of each event")
+    parser.add_argument("--event", action="append", help="nothing, join, leave, kill; else all")
+    parser.add_argument("--rest", type=float, default=0.0, help="seconds before each event")
     parser.add_argument("--assignment", action="append", help="eager, cooperative, broker")
     parser.add_argument("--delivery", default="at_least_once")
+    parser.add_argument("--share", type=int, help="symbols of one instance, to size it")
     parser.add_argument("--no-restore", action="store_true")
     parser.add_argument("--no-silence", action="store_true")
     parser.add_argument("--set", action="append", default=[], help="a line of configuration")
@@ -69,6 +82,9 @@ def main():
         }
         bench.start_broker()
         machine()
+        if args.share:
+            for model in [CARRIED, SLIDING]:
+                bench.share(*model)
         if not args.no_restore:
             bench.restores(executables)
         if not args.no_silence:
@@ -154,6 +170,60 @@ class GroupBench(Bench):
                   f"{median / first:9.2f}")
         print(flush=True)
 
+    # Size.
+
+    def share(self, model, mode):
+        """What one instance needs for its part of a group."""
+        args = self.args
+        self.symbols(args.share, args.partitions)
+        # The first step of each symbol and a full window behind it.
+        topic, output, group = self.fill(32), self.create("forecasts"), self.name("group")
+        settings = [f"engine.symbols_max = {args.share}"]
+
+        def member(*further):
+            return self.member(
+                args.executable, topic, output, group, *settings, *further, model=(model, mode)
+            )
+
+        begun = time.monotonic()
+        first = member()
+        self.until("commit", lambda: self.is_committed(topic, group), [first])
+        seconds, resident = time.monotonic() - begun, memory(first[0].pid)
+        end(first[0])
+        count, content = self.newest(f"{group}-{topic}-state")
+        again = member()
+        self.until("restore", lambda: self.metric(again, "tickcast_kafka_restore_seconds_count"),
+                   [again])
+        restore = self.metric(again, "tickcast_kafka_restore_seconds_sum")
+        end(again[0])
+        print(f"{model}, {mode}: {args.share:,} symbols, {args.partitions} partitions")
+        print(f"  {32 * args.share:,} records and {args.share:,} windows in {seconds:.1f} s")
+        print(f"  resident memory {resident / 1e6:,.0f} MB, "
+              f"{resident / args.share:,.0f} bytes a symbol")
+        print(f"  newest states {content / 1e6:,.1f} MB, {content / count:,.0f} bytes each")
+        print(f"  restored in {restore:.2f} s")
+        # The newest states are written once each time that every symbol ticks.
+        for interval in (1.0, 10.0, 60.0):
+            rate = content / interval / 1e6
+            print(f"  stored every {interval:.0f} s, where each symbol ticks as often: "
+                  f"{rate:,.2f} MB/s")
+        print(flush=True)
+
+    def newest(self, topic):
+        """How many keys a changelog has, and the bytes of the newest record of each."""
+        options = {"group.id": self.name("reader"), "enable.partition.eof": True}
+        reader = Consumer({**client(self.brokers), **options})
+        reader.assign([TopicPartition(topic, number, 0) for number in range(kafka.PARTITIONS)])
+        sizes, left = {}, kafka.PARTITIONS
+        while left:
+            for message in reader.consume(10_000, 1.0):
+                if message.error():
+                    left -= 1
+                else:
+                    sizes[message.key()] = len(message.key()) + len(message.value() or b"")
+        reader.close()
+        return len(sizes), sum(sizes.values())
+
     # Silence.
 
     def silences(self, name, executable, assignment):
@@ -187,16 +257,23 @@ class GroupBench(Bench):
         self.until("commit", lambda: self.is_committed(topic, group), members)
         pace = Pace(self.brokers, topic, days, args.rate)
         found = {event: [] for event in EVENTS}
+        wanted = [event for event in EVENTS if event in (args.event or EVENTS)]
+        restores, reads = [], []
         try:
             time.sleep(3.0)
             for _ in range(args.rounds):
-                for event in EVENTS:
+                for event in wanted:
+                    if event == "kill" and len(members) < 3:
+                        members.append(join())
+                        self.until("share", lambda: are_shared(members), members)
                     self.until("rest", lambda: have_settled(members), members)
+                    time.sleep(args.rest)
                     begun_ms = time.time() * 1e3
                     begun = time.monotonic()
                     if event in ("leave", "kill"):
                         member = members.pop()
                         if event == "kill":
+                            before = [self.restored(of) for of in members]
                             os.killpg(member[0].pid, signal.SIGKILL)
                         end(member[0])
                     elif event == "join":
@@ -204,6 +281,11 @@ class GroupBench(Bench):
                     self.until("share", lambda: are_shared(members), members)
                     time.sleep(max(0.0, begun + EVENT_SECONDS - time.monotonic()))
                     found[event].append((begun_ms, time.time() * 1e3))
+                    if event == "kill":
+                        for was, of in zip(before, members):
+                            seconds, states = self.restored(of)
+                            restores.append(seconds - was[0])
+                            reads.append(states - was[1])
                     if event == "leave":
                         members.append(join())
                         self.until("share", lambda: are_shared(members), members)
@@ -223,10 +305,29 @@ class GroupBench(Bench):
               f"sessions lost by those that are left: {failed:.0f}")
         print(f"{'longest silence, s':24}{'median':>10}{'least':>10}{'most':>10}")
         times = self.times(output)
-        for event, spans in found.items():
-            gaps = [longest(of, span) for span in spans for of in times]
-            print(f"{event:24}{statistics.median(gaps):10.2f}{min(gaps):10.2f}{max(gaps):10.2f}")
+        for event in wanted:
+            gaps = [longest(of, span) for span in found[event] for of in times]
+            show(event, gaps)
+            if event != "kill":
+                continue
+            session = SESSION_MS / 1e3
+            moved = [gap for gap in gaps if gap >= MOVED_FROM * session]
+            show("  partitions that moved", moved)
+            show("  partitions that stay", [gap for gap in gaps if gap < MOVED_FROM * session])
+            show("  restore", restores)
+            print(f"  states read to restore {statistics.median(reads):9.0f}"
+                  f"{min(reads):10.0f}{max(reads):10.0f}")
+            if moved:
+                ratio = statistics.median(moved) / session
+                verdict = "met" if ratio <= MARK_KILL else "missed"
+                print(f"  moved / session timeout {ratio:8.2f}, at most {MARK_KILL}: {verdict}")
         print(flush=True)
+
+    def restored(self, member):
+        """How long a member has restored for, and how many states it has read."""
+        names = "tickcast_kafka_restore_seconds_sum", "tickcast_kafka_states_read_total"
+        # A build from before has no count of states.
+        return [self.metric(member, name) or 0.0 for name in names]
 
     def times(self, topic):
         """When the records of each partition were appended, in milliseconds."""
@@ -271,6 +372,18 @@ class Pace:
     def stop(self):
         self.stopped.set()
         self.thread.join()
+
+
+def memory(pid):
+    """The resident memory of a process, in bytes."""
+    with open(f"/proc/{pid}/status") as file:
+        lines = [line.split() for line in file if line.startswith("VmRSS:")]
+    return int(lines[0][1]) * 1024
+
+
+def show(name, gaps):
+    if gaps:
+        print(f"{name:24}{statistics.median(gaps):10.2f}{min(gaps):10.2f}{max(gaps):10.2f}")
 
 
 def longest(times, span):

@@ -15,6 +15,9 @@ pub enum Origin {
     /// The stream itself.
     #[default]
     Live,
+    /// The stream once more: what was made of the record is published and committed, and its state
+    /// is not stored.
+    Again,
     /// Rows that end before the stream begins.
     History(Seam),
 }

@@ -44,6 +44,11 @@ impl Record {
     pub fn is_history(&self) -> bool {
         matches!(self.origin, Origin::History(_))
     }
+
+    /// Whether what is made of it is published.
+    pub fn is_published(&self) -> bool {
+        self.origin == Origin::Live
+    }
 }
 
 impl<C> Arrival<C> {

@@ -208,7 +208,7 @@ impl<C> IntakeSender<C> {
     /// was received at no time: when it is read says nothing about when its ticks happened.
     fn stamped(&self, record: Record) -> Record {
         let received = match record.origin {
-            Origin::Live => self.clock.as_ref().and_then(|clock| clock()),
+            Origin::Live | Origin::Again => self.clock.as_ref().and_then(|clock| clock()),
             Origin::History(_) => None,
         };
         Record { bytes: self.trim(record.bytes), received, ..record }

@@ -21,7 +21,7 @@ use crate::ports::sink::Sink;
 pub enum Command {
     /// Publish to this sink as well from here on.
     Connect(Box<dyn Sink>),
-    /// Publish every forecast, then hand over what has changed in the states.
+    /// Publish every forecast, then hand over what has changed in the states, where it is wanted.
     Commit(CommitLine),
     /// Hand over what has changed in the states, little by little between the batches, so that no
     /// forecast waits for all of them. The states of symbols whose turn comes later hold more
@@ -128,8 +128,20 @@ pub struct CommitLine {
     pub answer: Sender<Vec<StoredState>>,
     /// The shard goes on when the other end speaks or is gone; without it, at once.
     pub resume: Option<Receiver<()>>,
-    /// Whether all states are handed over, and not only those that have changed.
-    pub is_whole: bool,
+    /// Which states are handed over.
+    pub takes: Takes,
+}
+
+/// Which states a shard hands over at a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Takes {
+    /// None. Those that have changed wait for a later line.
+    Nothing,
+    /// Those that have changed.
+    #[default]
+    Changed,
+    /// All of them.
+    Everything,
 }
 
 /// What is done while an answer of a shard is waited for.

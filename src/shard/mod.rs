@@ -31,7 +31,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
 use self::asking::{ShardHistory, forget_departed};
-use self::command::{Command, CommitLine, Handed};
+use self::command::{Command, CommitLine, Handed, Takes};
 use self::history::Lack;
 use self::metrics::{BatchTimes, Shown};
 use crate::core::domain::Reject;
@@ -60,6 +60,10 @@ const TAKEN_AT_ONCE: usize = 32;
 
 /// How many symbols' recurrent states are computed at once while nothing waits.
 const WOKEN_AT_ONCE: usize = 8;
+
+/// For so many records of a batch another symbol's are computed, which takes as long as a few ticks
+/// of a symbol that sleeps.
+const RECORDS_FOR_WAKING: usize = 8;
 
 /// How long a command may keep the shard: whoever asks waits no longer for restored states, nor for
 /// a transaction.
@@ -259,6 +263,7 @@ impl Shard {
             let now = health.now();
             self.pipelines.set_now(now);
         }
+        let taken = batch.len();
         let arrived = if idle { None } else { self.intake.arrived() };
         if let Some(arrived) = arrived {
             self.metrics.received(arrived.elapsed());
@@ -275,9 +280,8 @@ impl Shard {
         self.report();
         self.show();
         self.take_states();
-        if idle {
-            self.pipelines.wake(WOKEN_AT_ONCE)?;
-        }
+        // While records come it goes on as well: a symbol that sleeps costs more with each tick.
+        self.pipelines.wake(if idle { WOKEN_AT_ONCE } else { 1 + taken / RECORDS_FOR_WAKING })?;
         if let Some(health) = &mut self.health {
             let book = self.history.as_mut().map(|history| &mut history.book);
             health.turn(&mut self.pipelines, book);
@@ -523,8 +527,8 @@ impl Shard {
                     health.note_ahead(ahead);
                 }
                 let rejection = rejection.named(pipelines.schema());
-                // Its owner has the recording that it came from.
-                if !record.is_history() {
+                // Of history its owner has the recording, and what comes again was sent.
+                if record.is_published() {
                     publisher.dead_letter(record, rejection);
                 }
                 reports::report_refused(pipelines.tally(), rejection, bytes);
@@ -590,13 +594,15 @@ impl Shard {
                 }
                 let _ = answer.send(());
             }
-            Command::Commit(CommitLine { answer, resume, is_whole }) => {
+            Command::Commit(CommitLine { answer, resume, takes }) => {
                 publisher.turn();
-                if is_whole {
+                if takes == Takes::Everything {
                     pipelines.note_all_changed();
                 }
                 let mut states = Vec::new();
-                pipelines.take_all_changed(|state| states.push(state));
+                if takes != Takes::Nothing {
+                    pipelines.take_all_changed(|state| states.push(state));
+                }
                 let _ = answer.send(states);
                 hold = resume;
             }

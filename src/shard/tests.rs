@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::command::{Command, CommitLine, Handed};
+use super::command::{Command, CommitLine, Handed, Takes};
 use super::test_support::{
     Log, MemorySink, PARTITION, Seen, line, pipeline, plain, queue, record, said, settings,
     shard_of,
@@ -90,7 +90,12 @@ impl Trial {
     }
 
     fn commit(&self) -> Receiver<Vec<StoredState>> {
-        self.command(|answer| Command::Commit(CommitLine { answer, resume: None, is_whole: false }))
+        self.commit_that(Takes::Changed)
+    }
+
+    /// A commit that takes these states.
+    fn commit_that(&self, takes: Takes) -> Receiver<Vec<StoredState>> {
+        self.command(|answer| Command::Commit(CommitLine { answer, resume: None, takes }))
     }
 
     /// Runs the shard over everything that was delivered.
@@ -172,6 +177,29 @@ fn expiring() -> Trial {
     // One record at a time, so that a snapshot is taken before the next record.
     let shard = shard_of(pipeline, receiver, vec![MemorySink::new("only", &log).boxed()], 1);
     Trial { intake, shard, log }
+}
+
+#[test]
+fn a_commit_that_takes_no_states_leaves_them_for_the_next_one() {
+    let trial = Trial::of(64, |log| vec![MemorySink::new("only", log)]);
+    trial.prices("A", 0..6);
+    let without = trial.commit_that(Takes::Nothing);
+    trial.prices("B", 0..1);
+    let changed = trial.commit_that(Takes::Changed);
+    let none = trial.commit_that(Takes::Changed);
+    let everything = trial.commit_that(Takes::Everything);
+    let (outcome, log) = trial.run();
+    outcome.unwrap();
+    let taken = |answers: &Receiver<Vec<StoredState>>| {
+        let states = answers.try_recv().unwrap();
+        states.into_iter().map(|state| state.symbol).collect::<Vec<_>>()
+    };
+    assert_eq!(taken(&without), [""; 0]);
+    assert_eq!(taken(&changed), ["A", "B"]);
+    assert_eq!(taken(&none), [""; 0]);
+    assert_eq!(taken(&everything), ["A", "B"]);
+    let turns = words(&log.of("only")).iter().filter(|word| *word == "turn").count();
+    assert_eq!(turns, 4, "forecasts are counted by commits, whatever these take");
 }
 
 #[test]
@@ -312,7 +340,7 @@ fn a_commit_holds_the_shard_until_it_is_resumed() {
     let trial = Trial::of(1000, |log| vec![MemorySink::new("only", log)]);
     let (resume, resumed) = channel();
     let answers = trial.command(|answer| {
-        Command::Commit(CommitLine { answer, resume: Some(resumed), is_whole: false })
+        Command::Commit(CommitLine { answer, resume: Some(resumed), takes: Takes::Changed })
     });
     trial.prices("A", 0..UNFORECAST + 1);
     let log = trial.log.clone();
@@ -332,7 +360,7 @@ fn a_shard_that_is_driven_by_turns_returns_while_a_commit_holds_it() {
     let (resume, resumed) = channel();
     trial.prices("A", 0..UNFORECAST + 1);
     let answers = trial.command(|answer| {
-        Command::Commit(CommitLine { answer, resume: Some(resumed), is_whole: false })
+        Command::Commit(CommitLine { answer, resume: Some(resumed), takes: Takes::Changed })
     });
     trial.prices("A", UNFORECAST + 1..UNFORECAST + 3);
     for _ in 0..3 {

@@ -146,6 +146,21 @@ fn kills_at_random_among_members_that_the_broker_assigns_lose_nothing() {
     kill_at_random("exactly_once", kills() / 3, BY_BROKER);
 }
 
+#[test]
+fn kills_at_random_with_states_less_often_than_offsets_lose_nothing() {
+    // Many times the commit interval, and a few times in the life of an instance.
+    let less_often = "kafka.state_interval_ms = 700\n";
+    kill_at_random("at_least_once", kills() / 3, less_often);
+    kill_at_random("exactly_once", kills() / 3, less_often);
+}
+
+#[test]
+fn kills_at_random_with_a_standby_lose_nothing() {
+    let standby = "kafka.assignment = 'cooperative'\nkafka.standby_replicas = 2\n";
+    kill_at_random("at_least_once", kills() / 3, standby);
+    kill_at_random("exactly_once", kills() / 3, standby);
+}
+
 /// How often an instance joins and leaves: `TICKCAST_TEST_ROUNDS`, or a few times.
 fn rounds() -> u32 {
     std::env::var("TICKCAST_TEST_ROUNDS").map_or(4, |text| text.parse().unwrap())

@@ -56,6 +56,8 @@ mod kafka_security;
 #[cfg(feature = "kafka")]
 mod kafka_several;
 #[cfg(feature = "kafka")]
+mod kafka_standby;
+#[cfg(feature = "kafka")]
 mod kafka_tools;
 mod logging;
 #[path = "../fuzz/made_inputs.rs"]

@@ -673,7 +673,10 @@ fn an_engine_that_takes_over_says_what_it_would_have_said_all_along() {
             feed(&mut all_along, first..20);
             let place = format!("{from} {to} {woken}");
             assert_eq!(feed(&mut after, 20..30), feed(&mut all_along, 20..30), "{place}");
-            assert_eq!(after.asleep_count(), 0);
+            let left = if to == Mode::Sliding { 3 - woken } else { 0 };
+            assert_eq!(after.asleep_count(), left, "no forecast needs states");
+            after.wake(3).unwrap();
+            assert_eq!(feed(&mut after, 30..40), feed(&mut all_along, 30..40), "{place}");
         }
     }
 }

@@ -74,6 +74,8 @@ pub(crate) struct Topics {
     /// Owners of partitions so far.
     epochs: u64,
     transactions: Transaction,
+    /// Those that were aborted: their producers are gone, or fenced off.
+    aborted: HashSet<Transaction>,
     /// The next answer to a commit is lost, or says to ask again.
     pub(crate) answer_lost: bool,
     pub(crate) asks_again: bool,
@@ -189,10 +191,12 @@ impl Topics {
                 let key = entry.map_or_else(|| symbol.to_owned(), |of| format!("{of}\t{symbol}"));
                 let newest = states.iter().find(|state| state.key == key);
                 let reaches = newest.and_then(|state| state.point).map_or(0, |point| point.next);
-                if reaches < reading.next {
+                let needed = reading.position().reads_from();
+                if reaches < needed {
                     self.violation.get_or_insert_with(|| {
-                        let next = reading.next;
-                        format!("I5: {key:?} is committed to {next}, and its state is of {reaches}")
+                        format!(
+                            "I5: {key:?} is read on from {needed}, and its state is of {reaches}"
+                        )
                     });
                 }
             }
@@ -228,6 +232,9 @@ impl Topics {
     }
 
     fn decide(&mut self, transaction: Transaction, fate: Fate) {
+        if fate == Fate::Aborted {
+            self.aborted.insert(transaction);
+        }
         let output = self.output.iter_mut().map(|(_, fate)| fate);
         let states = self.changelog.iter_mut().flat_map(|of| of.records.values_mut());
         let states = states.map(|state| &mut state.fate);
@@ -236,7 +243,7 @@ impl Topics {
 
     fn commit(&mut self, covered: &[Reading]) {
         for reading in covered {
-            self.committed[reading.id.0 as usize] = Some(reading.point());
+            self.committed[reading.id.0 as usize] = Some(reading.position());
         }
     }
 
@@ -261,6 +268,7 @@ impl Broker {
             compacts,
             epochs: 0,
             transactions: 0,
+            aborted: HashSet::new(),
             answer_lost: false,
             asks_again: false,
             violation: None,
@@ -426,13 +434,8 @@ impl Session {
             topics.violation.get_or_insert(what);
         }
         let transaction = on_the_way.transactions[index(turn)];
-        let is_open = topics.output.iter().any(|(_, fate)| *fate == Fate::Open(transaction))
-            || topics
-                .changelog
-                .iter()
-                .flat_map(|of| of.records.values())
-                .any(|of| of.fate == Fate::Open(transaction));
-        if !topics.owns(self.member, covered) || !is_open {
+        // One of records that are read again may hold offsets alone.
+        if !topics.owns(self.member, covered) || topics.aborted.contains(&transaction) {
             return Err(SessionError::Retry("the producer is fenced off".to_owned()));
         }
         if std::mem::take(&mut on_the_way.overtakes[index(turn)]) {

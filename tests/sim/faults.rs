@@ -135,6 +135,8 @@ pub(crate) struct Character {
     pub(crate) has_shadow: bool,
     /// In some lives the shadow says nothing of what came in batches.
     pub(crate) sheds: bool,
+    /// Some commits of a group store no states.
+    pub(crate) stores_less_often: bool,
     /// How many things happen before the weather is calm.
     pub(crate) turns: u64,
     /// Of a feed alone.
@@ -176,6 +178,7 @@ impl Character {
             has_shadow: dice.below(2) == 0,
             sheds: dice.below(4) == 0,
             history: (input == Input::Feed && dice.below(2) == 0).then(|| History::new(dice)),
+            stores_less_often: dice.below(2) == 0,
         };
         character.comparable()
     }

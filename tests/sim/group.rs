@@ -10,10 +10,11 @@ use tickcast::adapters::kafka::{
 };
 use tickcast::adapters::kafka_config::{Delivery, LostOffset, StartAt};
 use tickcast::core::domain::PartitionId;
+use tickcast::core::history::Origin;
 use tickcast::intake::{IntakeSender, Record};
 use tickcast::keep::reload::{Outcome, ReloadWork};
 use tickcast::shard::Waiting;
-use tickcast::shard::command::{Command, Meanwhile};
+use tickcast::shard::command::{Command, Meanwhile, Takes};
 
 use crate::broker::{Broker, Session, States};
 use crate::daemon::{Engine, judge_promotion, kept_live, pipelines, queues, reloader, role_store};
@@ -70,7 +71,7 @@ fn versions(character: &Character) -> Vec<(&'static str, Option<&'static str>)> 
 fn mark() -> Mark {
     let id = |number| Some(TopicId::of(number));
     let began_with = Some(SYMBOLS.len() as i32);
-    Mark { log: id(1), changelog: id(2), began_with, newest_ms: None, epoch: None }
+    Mark { log: id(1), changelog: id(2), began_with, ..Mark::default() }
 }
 
 impl Member {
@@ -209,7 +210,7 @@ impl Member {
         }
         let name = self.table.name(id).expect("it is in the table").clone();
         let reading = Reading::from(id, name, Point { next, mark: Mark { epoch, ..mark() } });
-        self.assigned.add(reading.with_committed(committed));
+        self.assigned.add(reading.with_committed(committed).said_up_to(committed));
         self.outlet.lock().begin_life();
         Ok(())
     }
@@ -232,21 +233,30 @@ impl Member {
             let (partition, offset) = (id.0 as usize, *next);
             let position = self.assigned.place("ticks", partition as i32, offset);
             let bytes = line(partition, offset).into();
-            let record = Record { bytes, position, ..Record::default() };
+            let origin = position.map_or_else(Origin::default, |at| self.assigned.origin(at));
+            let record = Record { bytes, position, origin, ..Record::default() };
             let Self { senders, assigned, .. } = self;
             self.held = hand_over(senders, assigned, record, Duration::ZERO)?;
         }
         Ok(())
     }
 
-    fn begin_commit(&mut self, delivery: Delivery) -> Result<(), SessionError> {
-        let positions = self.assigned.uncommitted();
+    fn begin_commit(&mut self, delivery: Delivery, stores: bool) -> Result<(), SessionError> {
+        let stores = stores || self.is_whole;
+        let positions = match stores {
+            true => self.assigned.unstored(),
+            false => self.assigned.uncommitted(),
+        };
         if self.commit.is_some() || positions.is_empty() {
             return Ok(());
         }
         let points = self.assigned.iter().map(|reading| (reading.id, reading.point())).collect();
-        let is_whole = std::mem::take(&mut self.is_whole);
-        let covers = Covers { positions, points, look: Look::default(), is_whole };
+        let takes = match (std::mem::take(&mut self.is_whole), stores) {
+            (true, _) => Takes::Everything,
+            (false, true) => Takes::Changed,
+            (false, false) => Takes::Nothing,
+        };
+        let covers = Covers { positions, points, look: Look::default(), takes };
         self.commit = Some(Commit::begin(delivery, &self.senders, covers, self.turn)?);
         self.turn = self.turn.other();
         Ok(())
@@ -264,7 +274,7 @@ impl Member {
     /// Finishes the commit under way, and makes one of everything since.
     fn commit_now(&mut self, delivery: Delivery) -> Result<(), SessionError> {
         for _ in 0..2 {
-            self.begin_commit(delivery)?;
+            self.begin_commit(delivery, true)?;
             self.finish_commit()?;
         }
         Ok(())
@@ -442,7 +452,10 @@ impl World {
                 member.session.producer.arrive(&self.broker, count, dice.below(2) == 0);
                 Ok(())
             }
-            5 if dice.below(3) == 0 => member.begin_commit(delivery),
+            5 if dice.below(3) == 0 => {
+                let stores = !self.character.stores_less_often || dice.below(3) == 0;
+                member.begin_commit(delivery, stores)
+            }
             _ => member.step_commit(),
         };
         member.engine.judge(&member.outlet);

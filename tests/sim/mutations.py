@@ -135,6 +135,31 @@ MUTATIONS = {
         "reading.next = position.offset + 1;",
         "reading.next = position.offset + 1 + i64::from(IF);",
     ),
+    "unstored-said": (
+        "a commit without states says that they reach as far as it does",
+        "src/adapters/kafka/partitions.rs",
+        "let stored = Some(self.stored).filter(|stored| *stored < self.next);",
+        "let stored = Some(self.stored).filter(|stored| *stored < self.next && !IF);",
+    ),
+    "unstored-skipped": (
+        "records between the stored states and the committed offset are not read again",
+        "src/adapters/kafka/start.rs",
+        "(Some(committed), _) => Start::At(committed.reads_from()),",
+        "(Some(committed), _) if IF => Start::At(committed.next),\n"
+        "(Some(committed), _) => Start::At(committed.reads_from()),",
+    ),
+    "said-twice": (
+        "forecasts of records that are read again up to the committed offset are published again",
+        "src/adapters/kafka/partitions.rs",
+        "match said.is_some_and(|said| position.offset < said.next) {",
+        "match said.is_some_and(|said| position.offset < said.next && !IF) {",
+    ),
+    "taken-back": (
+        "a committed offset is taken back while records are read again",
+        "src/adapters/kafka/partitions.rs",
+        "Some(said) if said.next > self.next =>",
+        "Some(said) if said.next > self.next && !IF =>",
+    ),
     "turns": (
         "forecasts before and behind a commit are counted together",
         "src/shard/mod.rs",

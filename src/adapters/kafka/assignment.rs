@@ -18,6 +18,7 @@ use super::client::Observer;
 use super::partitions::PartitionName;
 use super::publisher::StatePlace;
 use super::restore::{self, States, Within};
+use super::standby::Standby;
 use super::start::{self, Point};
 use super::topics::InputTopic;
 use crate::core::domain::PartitionId;
@@ -50,6 +51,8 @@ pub(super) struct Question {
     pub(super) committed: HashMap<PartitionId, Point>,
     pub(super) limit: Duration,
     pub(super) is_given_up: Arc<AtomicBool>,
+    /// Where there may be copies of states.
+    pub(super) standby: Option<Standby>,
 }
 
 /// What there is to know of partitions before they are read.
@@ -89,10 +92,12 @@ impl Assignment {
 impl Question {
     /// Asks, and waits for what comes of it.
     pub(super) fn answer(self) -> Result<Known, SessionError> {
-        let Self { reader, observer, newcomers, committed, limit, is_given_up } = self;
+        let Self { reader, observer, newcomers, committed, limit, is_given_up, standby } = self;
         let places: Vec<_> = newcomers.iter().map(|one| one.place.clone()).collect();
         let within = Within { limit, is_given_up: &is_given_up };
-        let states = restore::read_states(&reader, &observer, &places, within)?;
+        let wanted = || newcomers.iter().map(|one| one.input.followable(one.name.number)).collect();
+        let copies = standby.map(|standby| standby.give(wanted())).unwrap_or_default();
+        let states = restore::read_states(&reader, &observer, &places, copies, within)?;
         let names: Vec<_> =
             newcomers.iter().map(|one| (&*one.name.topic, one.name.number)).collect();
         let ends = restore::ends(&observer, &names)?;

@@ -16,7 +16,24 @@ use super::start::Point;
 pub struct Changelog {
     newest: HashMap<String, Newest>,
     passed_over: u64,
+    /// How many keys have a state.
+    state_count: usize,
+    /// The keys and states, without what holds them.
+    content_bytes: usize,
 }
+
+/// The states of a partition up to an offset.
+#[derive(Debug, Default)]
+pub(super) struct StateCopy {
+    /// The newest record of each key.
+    pub(super) changelog: Changelog,
+    /// The offset of the record to come.
+    pub(super) next: i64,
+}
+
+/// What a key costs beside its own bytes and those of its state: its entry, and the headers of two
+/// allocations, about.
+const ENTRY_BYTES: usize = size_of::<(String, Newest)>() + 64;
 
 /// The record of a key that counts.
 #[derive(Debug)]
@@ -41,16 +58,49 @@ pub struct StateRecord {
     pub point: Option<Point>,
 }
 
+impl StateCopy {
+    /// The records so far, to take the one at this offset. One that lies before them is of a log
+    /// that has begun again, and all of them are of the one before.
+    pub(super) fn up_to(&mut self, at: i64) -> &mut Changelog {
+        if at < self.next {
+            *self = Self::default();
+        }
+        self.next = at + 1;
+        &mut self.changelog
+    }
+}
+
 impl Changelog {
     /// Takes the record at an offset. One without bytes ends the state of its key.
     pub fn take(&mut self, at: i64, key: &str, bytes: Option<Bytes>, point: Option<Point>) {
+        let (is_state, length) = (bytes.is_some(), bytes.as_ref().map_or(0, Bytes::len));
         match self.newest.get_mut(key) {
-            Some(newest) if goes_back(newest.point, point) => self.passed_over += 1,
-            Some(newest) => *newest = Newest { at, point, bytes },
+            Some(newest) if goes_back(newest.point, point) => {
+                self.passed_over += 1;
+                return;
+            }
+            Some(newest) => {
+                self.state_count -= usize::from(newest.bytes.is_some());
+                self.content_bytes -= newest.bytes.as_ref().map_or(0, Bytes::len);
+                *newest = Newest { at, point, bytes };
+            }
             None => {
+                self.content_bytes += key.len();
                 self.newest.insert(key.to_owned(), Newest { at, point, bytes });
             }
         }
+        self.state_count += usize::from(is_state);
+        self.content_bytes += length;
+    }
+
+    /// How many keys have a state.
+    pub fn state_count(&self) -> usize {
+        self.state_count
+    }
+
+    /// The memory of keys and states, about.
+    pub fn bytes(&self) -> usize {
+        self.content_bytes + self.newest.len() * ENTRY_BYTES
     }
 
     /// How many records were passed over, because they reach less far than an earlier one of their
@@ -166,6 +216,44 @@ mod tests {
         ]);
         let expected = [state(0, "A", "a9", point(9, None)), state(6, "C", "c8", point(8, None))];
         assert_eq!((passed_over, &*states), (2, &expected[..]));
+    }
+
+    #[test]
+    fn the_memory_of_states_is_that_of_the_newest() {
+        let mut changelog = Changelog::default();
+        assert_eq!((changelog.state_count(), changelog.bytes()), (0, 0));
+        let mut sizes = Vec::new();
+        for (at, (key, state, next)) in (0..).zip([
+            ("AA", Some("12345"), 5),
+            ("AA", Some("123"), 6),
+            // A former owner.
+            ("AA", Some("123456789"), 4),
+            ("B", None, 6),
+            ("B", Some("1"), 7),
+            ("AA", None, 7),
+        ]) {
+            changelog.take(at, key, state.map(Bytes::from), point(next, None));
+            sizes.push((changelog.state_count(), changelog.bytes()));
+        }
+        let of = |keys: usize, content: usize| keys * ENTRY_BYTES + content;
+        let expected = [
+            (1, of(1, 7)),
+            (1, of(1, 5)),
+            (1, of(1, 5)),
+            (1, of(2, 6)),
+            (2, of(2, 7)),
+            (1, of(2, 4)),
+        ];
+        assert_eq!(sizes, expected);
+    }
+
+    #[test]
+    fn a_copy_begins_again_with_its_log() {
+        let mut copy = StateCopy::default();
+        for (at, next, states) in [(0, 1, 1), (7, 8, 2), (8, 9, 3), (2, 3, 1), (3, 4, 2)] {
+            copy.up_to(at).take(at, &at.to_string(), Some(Bytes::new()), None);
+            assert_eq!((copy.next, copy.changelog.state_count()), (next, states), "{at}");
+        }
     }
 
     #[test]

@@ -44,8 +44,9 @@ pub(super) const CONSUMER_DEFAULTS: [(&str, &str); 5] = [
     ("queued.max.messages.kbytes", "16384"),
     ("fetch.queue.backoff.ms", "10"),
     ("session.timeout.ms", "10000"),
-    // A rebalance is noticed with the next heartbeat.
-    ("heartbeat.interval.ms", "1000"),
+    // A rebalance is noticed with the next heartbeat. The library looks whether one is due once a
+    // second, or when something wakes its thread: the session does ([`wake`]).
+    ("heartbeat.interval.ms", "300"),
 ];
 
 /// What the broker decides where it assigns partitions: the library refuses these then.
@@ -183,6 +184,13 @@ pub(super) fn serve(observer: &Observer) {
         // Nothing is said both of an event that was taken and of none.
         drop(observer.poll(Duration::ZERO));
     }
+}
+
+/// Wakes the thread of a consumer that sends heartbeats. By itself it looks once a second whether
+/// one is due, whatever `heartbeat.interval.ms` is: a question of any kind wakes it.
+pub(super) fn wake(consumer: &GroupConsumer) {
+    // Nobody needs the answer.
+    drop(consumer.assignment());
 }
 
 impl ConsumerEvents {
@@ -356,7 +364,16 @@ pub(super) fn promise_delivery(options: &mut ClientConfig) {
 /// What all clients have in common: the user's options first, so that ours lie over them. Files of
 /// secrets are read now.
 fn common(config: &KafkaConfig) -> Result<Prepared, ClientError> {
-    base(&config.brokers, &config.options, &format!("tickcast-{}", config.instance))
+    let name = format!("{INSTANCE_PREFIX}{}", config.instance);
+    base(&config.brokers, &config.options, &name)
+}
+
+/// What the names of the clients of an instance begin with.
+const INSTANCE_PREFIX: &str = "tickcast-";
+
+/// The instance that a client of a name belongs to.
+pub(super) fn instance_of(client: &str) -> Option<&str> {
+    client.strip_prefix(INSTANCE_PREFIX)
 }
 
 fn base(
@@ -483,6 +500,21 @@ pub(super) fn restoring_consumer(config: &KafkaConfig) -> Result<Observer, Clien
         .set("enable.partition.eof", "true")
         // It reads up to ends that are known; a fetch that waits for more holds the next one up.
         .set("fetch.wait.max.ms", "10")
+        .set("auto.offset.reset", "earliest")
+        .set("isolation.level", "read_committed");
+    options.observe()
+}
+
+/// A consumer without a group that follows the states that others store.
+pub(super) fn standby_consumer(config: &KafkaConfig) -> Result<Observer, ClientError> {
+    let mut options = common(config)?;
+    options
+        .defaults(&config.options, &CONSUMER_DEFAULTS[..3])
+        // As above.
+        .set("group.id", format!("{}-restore", config.group))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "false")
         .set("auto.offset.reset", "earliest")
         .set("isolation.level", "read_committed");
     options.observe()

@@ -29,7 +29,7 @@ use crate::core::domain::PartitionId;
 use crate::engine::pipeline::StoredState;
 use crate::intake::IntakeSender;
 use crate::ops::clock::Stopwatch;
-use crate::shard::command::{Command, CommitLine};
+use crate::shard::command::{Command, CommitLine, Takes};
 
 /// How long a commit may take that waits for the coordinator of the group.
 pub(super) const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
@@ -147,8 +147,8 @@ pub struct Covers {
     pub points: Vec<(PartitionId, Point)>,
     /// The look at the topics that has to be over before.
     pub look: Look,
-    /// Whether every state is stored, and not only those that have changed.
-    pub is_whole: bool,
+    /// Which states are stored. Without any the positions say up to where the stored ones reach.
+    pub takes: Takes,
 }
 
 /// How far one has come.
@@ -179,7 +179,7 @@ impl Commit {
         covers: Covers,
         turn: Turn,
     ) -> Result<Self, SessionError> {
-        let Covers { positions: covered, points, look, is_whole } = covers;
+        let Covers { positions: covered, points, look, takes } = covers;
         let (answer, answers) = channel();
         let mut resumes = Vec::new();
         for shard in shards {
@@ -188,7 +188,7 @@ impl Commit {
                 resumes.push(resume);
                 resumed
             });
-            let line = CommitLine { answer: answer.clone(), resume, is_whole };
+            let line = CommitLine { answer: answer.clone(), resume, takes };
             shard
                 .command(Command::Commit(line))
                 .map_err(|_| SessionError::Final(super::KafkaError::EngineGone))?;
@@ -381,10 +381,11 @@ impl Cluster for Tools<'_> {
 
 fn positions(covered: &[Reading]) -> Result<TopicPartitionList, SessionError> {
     let mut positions = TopicPartitionList::with_capacity(covered.len());
-    for Reading { name, next, mark, .. } in covered {
+    for reading in covered {
+        let (name, Point { next, mark }) = (&reading.name, reading.position());
         // The offset of the record to come: the one addition of 1 was made on delivery.
         positions
-            .add_partition_offset(&name.topic, name.number, Offset::Offset(*next))
+            .add_partition_offset(&name.topic, name.number, Offset::Offset(next))
             .map_err(SessionError::while_doing("name a position"))?;
         if let Some(mut position) = positions.find_partition(&name.topic, name.number) {
             position.set_metadata(mark.text());

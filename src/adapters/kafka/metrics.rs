@@ -28,6 +28,14 @@ pub struct KafkaMetrics {
     transaction_records_max: IntGauge,
     pub(super) hanging_calls: IntGauge,
     restore_seconds: Histogram,
+    states_read: IntCounter,
+    records_read_again: IntCounter,
+    standby_partitions: IntGauge,
+    standby_left_out: IntGauge,
+    standby_states: IntGauge,
+    standby_bytes: IntGauge,
+    pub(super) standby_records: IntCounter,
+    standby_used: IntCounter,
     history_records: IntCounter,
     history_seconds: Histogram,
     restored: IntCounter,
@@ -104,6 +112,39 @@ impl KafkaMetrics {
             restore_seconds: histogram(
                 "tickcast_kafka_restore_seconds",
                 "Time to restore the states of newly assigned partitions.",
+            )?,
+            states_read: counter(
+                "tickcast_kafka_states_read_total",
+                "Records of changelogs that were read to restore states.",
+            )?,
+            records_read_again: counter(
+                "tickcast_kafka_records_read_again_total",
+                "Offsets of the input before committed ones that are read again because stored \
+                 states reach less far.",
+            )?,
+            standby_partitions: gauge(
+                "tickcast_kafka_standby_partitions",
+                "Partitions of other instances whose states have a copy here.",
+            )?,
+            standby_left_out: gauge(
+                "tickcast_kafka_standby_left_out",
+                "Partitions without a copy here because there was no room for it.",
+            )?,
+            standby_states: gauge(
+                "tickcast_kafka_standby_states",
+                "States in the copies of this instance.",
+            )?,
+            standby_bytes: gauge(
+                "tickcast_kafka_standby_bytes",
+                "Memory of the copies of this instance, about.",
+            )?,
+            standby_records: counter(
+                "tickcast_kafka_standby_records_total",
+                "Records of changelogs that were read to keep copies up to date.",
+            )?,
+            standby_used: counter(
+                "tickcast_kafka_standby_used_total",
+                "Partitions that were taken over with a copy of their states.",
             )?,
             history_records: counter(
                 "tickcast_kafka_history_records_total",
@@ -198,6 +239,27 @@ impl KafkaMetrics {
 
     pub(super) fn restore_took(&self, took: Duration) {
         self.restore_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Notes how many records of a changelog were read for its states, and whether the others were
+    /// in a copy.
+    pub(super) fn read_states(&self, records: u64, is_from_copy: bool) {
+        self.states_read.inc_by(records);
+        self.standby_used.inc_by(u64::from(is_from_copy));
+    }
+
+    /// Notes what the standby holds.
+    pub(super) fn follows(&self, partitions: usize, left_out: usize, states: usize, bytes: usize) {
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.standby_partitions.set(number(partitions));
+        self.standby_left_out.set(number(left_out));
+        self.standby_states.set(number(states));
+        self.standby_bytes.set(number(bytes));
+    }
+
+    /// Notes how many offsets before a committed one are read again.
+    pub(super) fn reads_again(&self, offsets: i64) {
+        self.records_read_again.inc_by(u64::try_from(offsets).unwrap_or(0));
     }
 
     /// Notes a record of history that a shard has.

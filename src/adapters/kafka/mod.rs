@@ -30,6 +30,7 @@
 //! | `restore` | reading changelog partitions to their ends |
 //! | `assignment` | what there is to know of partitions before they are read |
 //! | `restores` | states on their way from a changelog to the shards |
+//! | `standby` | copies of the states that other instances store |
 //! | `history` | which records of a topic warm its symbols (pure) |
 //! | `publisher` | the producers, and what is not yet acknowledged |
 //! | `commit` | from a line in the stream to a committed offset |
@@ -64,6 +65,7 @@ mod restores;
 mod secret;
 mod session;
 mod source;
+mod standby;
 mod start;
 mod tools;
 mod topic_watch;

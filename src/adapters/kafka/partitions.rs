@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::describe::TopicId;
 use super::start::{Mark, Point};
 use crate::core::domain::{PartitionId, Position, UnixNanos};
+use crate::core::history::Origin;
 use crate::intake::IntakeSender;
 use crate::shard::command::Command;
 
@@ -46,6 +47,11 @@ pub struct Reading {
     /// The offset that a commit has reached; `None` where nothing is committed, or not with this
     /// mark, so that the next commit covers the partition even if no record comes.
     pub committed: Option<i64>,
+    /// Up to where the stored states of the partition reach.
+    pub stored: i64,
+    /// What the group has committed where reading began before it: the forecasts of the records up
+    /// to there are published, and the states are made again.
+    pub said: Option<Point>,
     /// What tells the log that is read, up to `next`.
     pub mark: Mark,
 }
@@ -54,12 +60,32 @@ impl Reading {
     /// A partition that is read from a point on, which is not committed.
     pub fn from(id: PartitionId, name: PartitionName, point: Point) -> Self {
         let Point { next, mark } = point;
-        Self { id, name, next, committed: None, mark }
+        Self { id, name, next, committed: None, stored: next, said: None, mark }
     }
 
     /// How far it was read.
     pub fn point(&self) -> Point {
         Point { next: self.next, mark: self.mark }
+    }
+
+    /// The same where records are read again up to a position that is committed.
+    #[must_use]
+    pub fn said_up_to(self, said: Option<Point>) -> Self {
+        Self { said: said.filter(|said| said.next > self.next), ..self }
+    }
+
+    /// What a commit says of it: how far it was read, and how far its stored states reach where
+    /// that is less. What is committed is not taken back while records are read again.
+    pub fn position(&self) -> Point {
+        let Point { next, mark } = match self.said {
+            Some(said) if said.next > self.next => Point {
+                next: said.next,
+                mark: Mark { newest_ms: said.mark.newest_ms, ..self.mark },
+            },
+            _ => self.point(),
+        };
+        let stored = Some(self.stored).filter(|stored| *stored < next);
+        Point { next, mark: Mark { stored, ..mark } }
     }
 
     /// Notes what the group has committed of it. Who reads it says nothing of the log, and is
@@ -90,7 +116,10 @@ pub(super) struct Kept(Vec<Reading>);
 impl Kept {
     /// Keeps a partition. What was read of it must be committed.
     pub(super) fn keep(&mut self, reading: Reading) {
-        debug_assert!(reading.is_committed(), "work that is not committed");
+        debug_assert!(
+            reading.is_committed() && reading.stored >= reading.next,
+            "work that is not committed, or states that are not stored"
+        );
         self.0.push(reading);
     }
 
@@ -165,6 +194,16 @@ impl Assigned {
         Some(Position { partition: self.partitions[self.newest].id, offset })
     }
 
+    /// Whether the record at a position is read again, after its forecast was committed.
+    pub fn origin(&self, position: Position) -> Origin {
+        let of_it = |reading: &&Reading| reading.id == position.partition;
+        let said = self.partitions.iter().find(of_it).and_then(|reading| reading.said);
+        match said.is_some_and(|said| position.offset < said.next) {
+            true => Origin::Again,
+            false => Origin::Live,
+        }
+    }
+
     /// Notes that a record was handed to its shard, and its own timestamp.
     pub fn delivered(&mut self, position: Position, time: Option<UnixNanos>) {
         let of_it = |reading: &&mut Reading| reading.id == position.partition;
@@ -188,15 +227,30 @@ impl Assigned {
         self.partitions.iter().filter(|reading| !reading.is_committed()).cloned().collect()
     }
 
+    /// What a commit covers that stores the states as well: also the partitions whose states reach
+    /// less far than what is committed of them.
+    pub fn unstored(&self) -> Vec<Reading> {
+        let is_due = |reading: &&Reading| !reading.is_committed() || reading.stored < reading.next;
+        let due = self.partitions.iter().filter(is_due).cloned();
+        due.map(|reading| Reading { stored: reading.next, ..reading }).collect()
+    }
+
+    /// How many records were read beyond the stored states, as offsets: what is read again after a
+    /// crash.
+    pub fn read_beyond_states(&self) -> i64 {
+        let beyond = |reading: &Reading| reading.next.saturating_sub(reading.stored);
+        self.partitions.iter().map(beyond).fold(0, i64::saturating_add)
+    }
+
     /// Notes that a commit has reached these positions.
     pub fn committed(&mut self, covered: &[Reading]) {
-        for Reading { id, next, mark, .. } in covered {
+        for Reading { id, next, stored, mark, .. } in covered {
             // One whose changelog is another one by now has still to be committed with that.
             let is_it = |reading: &&mut Reading| {
                 reading.id == *id && reading.mark.changelog == mark.changelog
             };
             if let Some(reading) = self.partitions.iter_mut().find(is_it) {
-                reading.committed = Some(*next);
+                (reading.committed, reading.stored) = (Some(*next), *stored);
             }
         }
     }
@@ -266,6 +320,59 @@ mod tests {
         assert_eq!(assigned.place("b", 0, 0).unwrap().partition, ids[2]);
         assert_eq!(assigned.iter().count(), 1);
     }
+
+    #[test]
+    fn a_commit_says_how_far_the_stored_states_reach() {
+        let table = PartitionTable::new([("a", 2)]);
+        let ids = [PartitionId(0), PartitionId(1)];
+        let mut assigned = Assigned::default();
+        ids.into_iter().for_each(|id| assigned.add(reading(&table, id, 4)));
+        assert_eq!(assigned.unstored(), [], "nothing was read");
+        let read = |assigned: &mut Assigned, id, offset| {
+            assigned.delivered(Position { partition: id, offset }, None);
+        };
+        read(&mut assigned, ids[0], 6);
+        let positions = |covered: &[Reading]| {
+            let position = |of: &Reading| (of.id.0, of.position().next, of.position().mark.stored);
+            covered.iter().map(position).collect::<Vec<_>>()
+        };
+        // Offsets alone.
+        let covered = assigned.uncommitted();
+        assert_eq!(positions(&covered), [(0, 7, Some(4))]);
+        assigned.committed(&covered);
+        assert_eq!(assigned.uncommitted(), []);
+        assert_eq!(assigned.read_beyond_states(), 3);
+        // With states, also of the partition that no record has come of since.
+        read(&mut assigned, ids[1], 4);
+        let covered = assigned.unstored();
+        assert_eq!(positions(&covered), [(0, 7, None), (1, 5, None)]);
+        read(&mut assigned, ids[1], 5);
+        assigned.committed(&covered);
+        assert_eq!(positions(&assigned.uncommitted()), [(1, 6, Some(5))]);
+        assert_eq!(assigned.read_beyond_states(), 1);
+        // What is read again after a crash begins with the states.
+        let committed = Some(Point { next: 7, mark: Mark { stored: Some(4), ..Mark::default() } });
+        let point = Point { next: 4, mark: Mark::default() };
+        let again = Reading::from(ids[0], table.name(ids[0]).unwrap().clone(), point);
+        let again = again.with_committed(committed).said_up_to(committed);
+        assert_eq!((again.committed, again.stored), (None, 4));
+        let mut assigned = Assigned::default();
+        assigned.add(again);
+        let origins = [4, 6, 7].map(|offset| {
+            let position = Position { partition: ids[0], offset };
+            read(&mut assigned, ids[0], offset);
+            let position_of = |assigned: &Assigned| assigned.iter().next().unwrap().position();
+            let committed = position_of(&assigned);
+            (assigned.origin(position), committed.next, committed.mark.stored)
+        });
+        // Nothing is taken back: the offset stays until reading has come to it.
+        let expected =
+            [(Origin::Again, 7, Some(4)), (Origin::Again, 7, Some(4)), (Origin::Live, 8, Some(4))];
+        assert_eq!(origins, expected);
+        let other = Position { partition: ids[1], offset: 0 };
+        assert_eq!(assigned.origin(other), Origin::Live);
+    }
+
     #[test]
     fn a_partition_that_was_taken_over_is_committed_before_a_record_comes() {
         let table = PartitionTable::new([("a", 2)]);

@@ -18,7 +18,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
 use super::SessionError;
-use super::changelog::{Changelog, StateRecord};
+use super::changelog::{Changelog, StateCopy, StateRecord};
 use super::client::{self, Observer};
 use super::partitions::PartitionName;
 use super::publisher::{POINT_HEADER, StatePlace};
@@ -51,6 +51,10 @@ pub(super) struct States {
     pub(super) stored: Vec<StateRecord>,
     /// How many records were passed over, because an earlier one reaches further.
     pub(super) passed_over: u64,
+    /// How many records were read.
+    pub(super) read: u64,
+    /// Whether a copy held the states up to where reading began.
+    pub(super) is_from_copy: bool,
 }
 
 /// What is read of a partition: from an offset up to another one that is not part of it.
@@ -88,11 +92,13 @@ impl Stretch {
 }
 
 /// Reads the newest value of every key of changelog partitions, all of them within a limit. The
-/// states are in the order of the partitions.
+/// states are in the order of the partitions, as the copies are: where there is one, what it holds
+/// is not read.
 pub(super) fn read_states(
     reader: &Observer,
     observer: &Observer,
     places: &[StatePlace],
+    copies: Vec<Option<StateCopy>>,
     within: Within<'_>,
 ) -> Result<Vec<States>, SessionError> {
     client::serve(reader);
@@ -100,43 +106,57 @@ pub(super) fn read_states(
     let names: Vec<_> = places.iter().map(|place| (&*place.topic, place.number)).collect();
     // The ends with open transactions included: what they hold is decided before we go on.
     let ends = ends(observer, &names)?;
-    let filled = |at: &usize| ends[*at].0 < ends[*at].1;
-    let filled: Vec<_> = (0..places.len()).filter(filled).collect();
-    await_decision(reader, &names, &filled, &ends, (&begun, within))?;
+    let mut changelogs: Vec<_> = places.iter().map(|_| Changelog::default()).collect();
     let mut states: Vec<_> =
         ends.iter().map(|(_, end)| States { end: *end, ..States::default() }).collect();
+    let mut from: Vec<_> = ends.iter().map(|(low, _)| *low).collect();
+    for (at, copy) in copies.into_iter().enumerate() {
+        // One that reaches elsewhere is of records that are not there any more.
+        let fits = |copy: &StateCopy| (ends[at].0..=ends[at].1).contains(&copy.next);
+        if let Some(StateCopy { changelog, next }) = copy.filter(fits) {
+            states[at].is_from_copy = next > from[at];
+            (changelogs[at], from[at]) = (changelog, next);
+        }
+    }
+    let filled: Vec<_> = (0..places.len()).filter(|at| from[*at] < ends[*at].1).collect();
+    await_decision(reader, &names, &filled, &ends, (&begun, within))?;
     for (topic, of_topic) in by_topic(filled.iter().map(|at| (names[*at].0, *at))) {
         let stretch =
-            |at: &usize| Stretch { number: names[*at].1, from: ends[*at].0, to: ends[*at].1 };
+            |at: &usize| Stretch { number: names[*at].1, from: from[*at], to: ends[*at].1 };
         let mut stretches: Vec<_> = of_topic.iter().map(stretch).collect();
-        let mut changelogs: Vec<_> = of_topic.iter().map(|_| Changelog::default()).collect();
         let left = Within { limit: within.limit.saturating_sub(begun.elapsed()), ..within };
-        let unread = read_together(reader, topic, &mut stretches, left, |at, record| {
-            let Some(key) = record.key().and_then(|key| std::str::from_utf8(key).ok()) else {
-                return;
-            };
-            let state = record.payload().map(Bytes::copy_from_slice);
-            changelogs[at].take(record.offset(), key, state, point_of(record));
+        let unread = read_together(reader, topic, &mut stretches, left, |place, record| {
+            let at = of_topic[place];
+            states[at].read += 1;
+            take_state(&mut changelogs[at], record);
         })?;
         if let Some(Stretch { number, from, to }) = unread {
             return Err(late((topic, number), from, to, within.limit));
         }
-        for (at, changelog) in of_topic.into_iter().zip(changelogs) {
-            let passed_over = changelog.passed_over();
-            if passed_over > 0 {
-                warn!(
-                    topic,
-                    partition = names[at].1,
-                    states = passed_over,
-                    "passed over stored states that are older than those before them: a member \
-                     wrote them after it had lost its partitions; no action is needed"
-                );
-            }
-            states[at].stored = changelog.into_states().collect();
-            states[at].passed_over = passed_over;
+    }
+    for ((states, changelog), (topic, partition)) in states.iter_mut().zip(changelogs).zip(names) {
+        let passed_over = changelog.passed_over();
+        if passed_over > 0 {
+            warn!(
+                topic,
+                partition,
+                states = passed_over,
+                "passed over stored states that are older than those before them: a member wrote \
+                 them after it had lost its partitions; no action is needed"
+            );
         }
+        states.stored = changelog.into_states().collect();
+        states.passed_over = passed_over;
     }
     Ok(states)
+}
+
+/// Takes a record of a changelog; one whose key is no text is no state.
+pub(super) fn take_state(changelog: &mut Changelog, record: &BorrowedMessage<'_>) {
+    if let Some(key) = record.key().and_then(|key| std::str::from_utf8(key).ok()) {
+        let state = record.payload().map(Bytes::copy_from_slice);
+        changelog.take(record.offset(), key, state, point_of(record));
+    }
 }
 
 fn late((topic, number): (&str, i32), at: i64, end: i64, limit: Duration) -> SessionError {

@@ -33,6 +33,7 @@ use super::pace::Pace;
 use super::partitions::{Assigned, Kept, PartitionName, PartitionTable, shard_of};
 use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, Producers, Turn};
 use super::restores::Restores;
+use super::standby::Standby;
 use super::topic_watch::TopicWatch;
 use super::topics::{self, InputTopic, Shape};
 use super::transaction::{self, Call};
@@ -57,6 +58,9 @@ const CLUSTER_PATIENCE: Duration = Duration::from_secs(180);
 
 /// How often the clients that nobody polls otherwise are looked after.
 const SERVE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the consumer of the group gets a chance to send a heartbeat.
+const WAKE_EVERY: Duration = Duration::from_millis(100);
 
 /// How a session ended well.
 pub(super) enum Ended {
@@ -94,6 +98,8 @@ pub(super) struct Session<'s> {
     watch: TopicWatch,
     /// What the look at the topics has found, to be acted on between two polls.
     changes: Vec<Change>,
+    /// Copies of the states of partitions that others read.
+    standby: Option<Standby>,
     assigned: Assigned,
     /// What the group has decided and is still to be done.
     decided: VecDeque<Rebalance>,
@@ -120,6 +126,10 @@ pub(super) struct Session<'s> {
     idle: Stopwatch,
     /// Since the one before it began: as old as the oldest record of the commit under way.
     opened: Stopwatch,
+    /// Since the last commit began that stores states.
+    stored: Stopwatch,
+    /// Whether the next commit stores the states that have changed, however long ago that was.
+    stores_states: bool,
     /// Since the group gave partitions out that are being taken over.
     assigning: Stopwatch,
     /// Whether a partition that is being taken over was warmed, or was to be.
@@ -130,6 +140,8 @@ pub(super) struct Session<'s> {
     shown_cut_off: Option<bool>,
     /// Since the clients that are not polled otherwise were looked after.
     served: Stopwatch,
+    /// Since the consumer of the group was woken.
+    woken: Stopwatch,
     flowed: bool,
 }
 
@@ -243,6 +255,10 @@ impl<'s> Session<'s> {
         let watched = inputs.iter().map(|input| input.name.clone());
         let watched = watched.chain(inputs.iter().map(|input| input.changelog.clone())).collect();
         let watch = TopicWatch::new(Arc::clone(&observer), watched, is_blind);
+        let standby = match config.standby_replicas {
+            0 => None,
+            _ => Some(Standby::start(config, &source.metrics)?),
+        };
         info!(brokers = config.brokers, group = config.group, ?topics, "connected to Kafka");
         Ok(Self {
             source,
@@ -255,6 +271,7 @@ impl<'s> Session<'s> {
             inputs,
             watch,
             changes: Vec::new(),
+            standby,
             assigned: Assigned::default(),
             decided: VecDeque::new(),
             assignment: None,
@@ -269,11 +286,14 @@ impl<'s> Session<'s> {
             awaits_first: false,
             idle: Stopwatch::start(),
             opened: Stopwatch::start(),
+            stored: Stopwatch::start(),
+            stores_states: false,
             assigning: Stopwatch::start(),
             is_warmed: false,
             moved: Stopwatch::start(),
             shown_cut_off: None,
             served: Stopwatch::start(),
+            woken: Stopwatch::start(),
             flowed: false,
         })
     }
@@ -350,6 +370,10 @@ impl<'s> Session<'s> {
 
     /// Looks after the clients that are asked now and then: their tokens expire as well.
     fn serve_others(&mut self) {
+        if self.woken.elapsed() > WAKE_EVERY {
+            self.woken = Stopwatch::start();
+            client::wake(&self.consumer);
+        }
         if self.served.elapsed() > SERVE_EVERY {
             self.served = Stopwatch::start();
             client::serve(&self.observer);

@@ -25,6 +25,9 @@ pub struct Mark {
     /// The owner of the partition. With transactions nobody needs to know it: they fence off former
     /// owners.
     pub epoch: Option<Epoch>,
+    /// Up to where the stored states reach, where that is less than the position: states are stored
+    /// less often than offsets are committed.
+    pub stored: Option<i64>,
 }
 
 /// An owner of a partition, from taking it over to giving it away.
@@ -131,7 +134,7 @@ impl fmt::Display for Loss {
 impl Mark {
     /// The mark as a text; the same in each run.
     pub(super) fn text(&self) -> String {
-        let Self { log, changelog, began_with, newest_ms, epoch } = self;
+        let Self { log, changelog, began_with, newest_ms, epoch, stored } = self;
         let mut text = String::from("tickcast");
         let mut field = |name: &str, value: Option<&dyn fmt::Display>| {
             if let Some(value) = value {
@@ -144,6 +147,7 @@ impl Mark {
         field("began_with", began_with.as_ref().map(|count| count as _));
         field("newest_ms", newest_ms.as_ref().map(|time| time as _));
         field("epoch", epoch.as_ref().map(|epoch| epoch as _));
+        field("stored", stored.as_ref().map(|stored| stored as _));
         text
     }
 
@@ -160,6 +164,7 @@ impl Mark {
             began_with: field("began_with").and_then(|count| count.parse().ok()),
             newest_ms: field("newest_ms").and_then(|time| time.parse().ok()),
             epoch: field("epoch").and_then(Epoch::parse),
+            stored: field("stored").and_then(|stored| stored.parse().ok()),
         }
     }
 
@@ -181,6 +186,11 @@ impl Point {
             }
             _ => self,
         }
+    }
+
+    /// From where records are read to go on behind it: from where the stored states reach.
+    pub fn reads_from(&self) -> i64 {
+        self.mark.stored.map_or(self.next, |stored| stored.min(self.next))
     }
 
     /// The point as a text.
@@ -218,7 +228,7 @@ impl Found<'_> {
             return Some(Loss::Diverged);
         }
         let (low, high) = self.ends;
-        let is_gone = |point: Point| !(low..=high).contains(&point.next);
+        let is_gone = |point: Point| point.reads_from() < low || point.next > high;
         self.committed.filter(|point| is_gone(*point)).map(|_| Loss::Gone)
     }
 
@@ -233,7 +243,7 @@ impl Found<'_> {
             };
         }
         match (self.committed, start) {
-            (Some(committed), _) => Start::At(committed.next),
+            (Some(committed), _) => Start::At(committed.reads_from()),
             // What was written before we knew of the partition is part of what the group reads.
             (None, _) if self.is_added => Start::At(low),
             (None, StartAt::Earliest) => Start::At(low),
@@ -291,7 +301,7 @@ impl Found<'_> {
         let Some(committed) = self.committed else { return false };
         match committed.mark.changelog.zip(changelog) {
             Some((was, is)) => was != is,
-            None => is_empty && committed.next > self.ends.0,
+            None => is_empty && committed.reads_from() > self.ends.0,
         }
     }
 }
@@ -309,7 +319,7 @@ mod tests {
         let log = Some(TopicId::of(log));
         let (changelog, newest_ms) = (Some(TopicId::of(9)), Some(77));
         let epoch = Some(Epoch { since: 5, number: 1 });
-        Mark { log, changelog, began_with: Some(2), newest_ms, epoch }
+        Mark { log, changelog, began_with: Some(2), newest_ms, epoch, stored: None }
     }
 
     fn point(next: i64, log: u128) -> Point {
@@ -322,7 +332,8 @@ mod tests {
 
     #[test]
     fn a_mark_is_read_as_it_was_written() {
-        for mark in [mark(3), Mark::default(), Mark { newest_ms: Some(-1), ..Mark::default() }] {
+        let behind = Mark { newest_ms: Some(-1), stored: Some(4), ..Mark::default() };
+        for mark in [mark(3), Mark::default(), behind] {
             assert_eq!(Mark::parse(&mark.text()), mark);
             let point = Point { next: 7, mark };
             assert_eq!(Point::parse(&point.text()), Some(point));
@@ -365,6 +376,33 @@ mod tests {
         let added = Found { is_added: true, ..found(None, &[]) };
         for start in [StartAt::Earliest, StartAt::Latest, StartAt::Time(time)] {
             assert_eq!(added.decide(start, Fail), Start::At(5), "nothing of it was ever read");
+        }
+    }
+
+    #[test]
+    fn reading_begins_where_the_stored_states_reach() {
+        let committed = |next, stored| {
+            let point = point(next, 1);
+            Some(Point { mark: Mark { stored, ..point.mark }, ..point })
+        };
+        let start = |next, stored| {
+            found(committed(next, stored), &[]).decide(StartAt::Latest, LostOffset::Latest)
+        };
+        assert_eq!(start(8, None), Start::At(8));
+        assert_eq!(start(8, Some(6)), Start::At(6));
+        assert_eq!(start(8, Some(5)), Start::At(5), "the first record of the log");
+        assert_eq!(start(8, Some(9)), Start::At(8), "states ahead hold what is skipped");
+        // The records between the states and the commit are gone.
+        assert_eq!(start(8, Some(4)), Start::Lost(9, Loss::Gone));
+        // A former owner wrote a state late, of less or of more than the others have.
+        let found = found(committed(9, Some(7)), &[]);
+        for (reaches, from) in [(6, 6), (8, 7)] {
+            let (key, point) = ("A".to_owned(), Some(Point { next: reaches, mark: mark(1) }));
+            let epoch = Some(Epoch { since: 0, number: 9 });
+            let point = point.map(|of| Point { mark: Mark { epoch, ..of.mark }, ..of });
+            let late = StateRecord { key, bytes: Bytes::new(), at: 6, point };
+            assert!(late.is_late(found.committed));
+            assert_eq!(found.reads_again_from(7, [&late].into_iter()), from);
         }
     }
 

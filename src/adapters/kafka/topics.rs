@@ -73,6 +73,22 @@ pub(super) struct InputTopic {
     pub(super) changelog_id: Option<TopicId>,
 }
 
+/// A partition of a changelog, with what tells its log from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Followable {
+    pub(super) topic: String,
+    pub(super) number: i32,
+    pub(super) id: TopicId,
+}
+
+impl InputTopic {
+    /// A partition of its changelog, to be followed; `None` where nothing tells its log from
+    /// others.
+    pub(super) fn followable(&self, number: i32) -> Option<Followable> {
+        Some(Followable { topic: self.changelog.clone(), number, id: self.changelog_id? })
+    }
+}
+
 /// Checks all topics, makes what is missing, and numbers the input's partitions.
 pub(super) fn prepare(
     config: &KafkaConfig,

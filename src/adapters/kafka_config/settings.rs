@@ -45,6 +45,10 @@ pub struct KafkaConfig {
     pub delivery: Delivery,
     /// The time between two commits.
     pub commit_interval: Duration,
+    /// The time between two commits that store states.
+    pub state_interval: Duration,
+    /// How many records may be read before states are stored whatever the time.
+    pub state_records_max: i64,
     /// The name of this instance in the group: the same after a restart, different from all others.
     pub instance: String,
     /// Whether a restart within the session timeout keeps the partitions.
@@ -54,6 +58,10 @@ pub struct KafkaConfig {
     /// Whether the broker assigns partitions, and no member of the group; such members are
     /// cooperative.
     pub broker_assigns: bool,
+    /// How many other instances keep a copy of the stored states of a partition.
+    pub standby_replicas: usize,
+    /// The most memory of such copies here.
+    pub standby_bytes_max: usize,
     /// How long reading the stored states of all partitions of an assignment may take, and warming
     /// one partition.
     pub restore_timeout: Duration,
@@ -108,6 +116,18 @@ const COMMIT_INTERVAL_MS: usize = 1000;
 
 /// The same with transactions.
 const TRANSACTION_INTERVAL_MS: usize = 100;
+
+/// The longest time between two commits that store states.
+const STATE_INTERVAL_MS_MAX: usize = 3_600_000;
+
+/// The most records that may be read before states are stored.
+const STATE_RECORDS_MAX: usize = 1_000_000_000;
+
+/// The most copies of states in a group.
+const STANDBY_REPLICAS_MAX: usize = 100;
+
+/// The least memory of copies, and the most.
+const STANDBY_BYTES: (usize, usize) = (1 << 20, 1 << 40);
 
 /// Options that the promises about delivery rest on: they have keys of their own here or none.
 pub(super) const FIXED: [&str; 17] = [
@@ -305,6 +325,7 @@ fn read_keys(section: &mut Section<'_>) -> KafkaConfig {
     let delivery = section.choice("delivery", &deliveries);
     let (instance, static_membership) = read_instance(section);
     let options = read_options(section);
+    let commit_interval = read_commit_interval(section, delivery);
     KafkaConfig {
         brokers: section.text("brokers"),
         group: section.text("group"),
@@ -325,11 +346,16 @@ fn read_keys(section: &mut Section<'_>) -> KafkaConfig {
             count => count as i32,
         },
         delivery,
-        commit_interval: read_commit_interval(section, delivery),
+        commit_interval,
+        state_interval: read_state_interval(section, commit_interval),
+        // The limit fits.
+        state_records_max: section.count("state_records_max", 1, STATE_RECORDS_MAX) as i64,
         instance,
         static_membership,
         cooperative,
         broker_assigns,
+        standby_replicas: section.count("standby_replicas", 0, STANDBY_REPLICAS_MAX),
+        standby_bytes_max: section.count("standby_bytes_max", STANDBY_BYTES.0, STANDBY_BYTES.1),
         restore_timeout: millis(section, "restore_ms_max", 240_000),
         transaction_timeout: millis(section, "transaction_ms_max", 60_000),
         stall_timeout: millis(section, "stall_ms_max", 3_600_000),
@@ -351,6 +377,20 @@ fn read_commit_interval(section: &mut Section<'_>, delivery: Delivery) -> Durati
     };
     let set = section.optional_count("commit_interval_ms", 1, 60_000);
     Duration::from_millis(set.unwrap_or(usual) as u64)
+}
+
+/// The time between two commits that store states: each does where nothing is said.
+fn read_state_interval(section: &mut Section<'_>, commit_interval: Duration) -> Duration {
+    let set = section.optional_count("state_interval_ms", 1, STATE_INTERVAL_MS_MAX);
+    let Some(set) = set.map(|set| Duration::from_millis(set as u64)) else {
+        return commit_interval;
+    };
+    if set < commit_interval {
+        let least = commit_interval.as_millis();
+        let problem = format_args!("must be at least commit_interval_ms, which is {least}");
+        section.problem("state_interval_ms", problem);
+    }
+    set
 }
 
 fn read_start(section: &mut Section<'_>) -> StartAt {

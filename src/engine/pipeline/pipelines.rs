@@ -312,7 +312,7 @@ impl Pipelines {
     ) -> Result<Option<Rejection>, E> {
         let Arrived { position, received, late, origin } = arrived;
         self.tally.ticks += 1;
-        self.tally.history += u64::from(origin != Origin::Live);
+        self.tally.history += u64::from(matches!(origin, Origin::History(_)));
         let (tick, form) = match outcome {
             Ok(decoded) => decoded,
             Err(rejection) => {
@@ -502,7 +502,7 @@ impl Model {
         let engine = pipeline.engine_mut();
         engine.set_doubt(*doubt);
         engine.set_origin(*origin);
-        if *origin == Origin::Live {
+        if !matches!(origin, Origin::History(_)) {
             engine.meet_live(&tick.symbol, tick.time);
         }
         // What is missing may lie behind a tick that comes late, so it takes no mark away.

@@ -67,7 +67,9 @@ impl Past {
 impl Engine {
     /// Says where the tick comes from that is pushed next.
     pub fn set_origin(&mut self, origin: Origin) {
-        self.origin = origin;
+        // What comes again changes the state as it did when it was live, and is not published.
+        self.is_again = origin == Origin::Again;
+        self.origin = if self.is_again { Origin::Live } else { origin };
     }
 
     /// Says whether forecasts and scores of history are published.
@@ -279,16 +281,16 @@ impl Engine {
         self.symbols[id.index()].past.is_asked = false;
     }
 
-    /// Whether what is pushed now is history that is not published.
+    /// Whether what is pushed now is not published: history, or what was published before.
     pub(super) fn is_unpublished(&self) -> bool {
-        matches!(self.origin, Origin::History(_)) && !self.publishes_history
+        self.is_again || matches!(self.origin, Origin::History(_)) && !self.publishes_history
     }
 
     /// Whether the state of a symbol holds a tick of this time already, by what history it has.
     pub(super) fn has_in_history(&self, id: SymbolId, time: UnixNanos) -> bool {
         let SymbolState { step, past, .. } = &self.symbols[id.index()];
         match self.origin {
-            Origin::Live => {
+            Origin::Live | Origin::Again => {
                 self.has_history && step.covered_until().max(past.covered_until) > Some(time)
             }
             Origin::History(_) => past.restored_until >= Some(time),

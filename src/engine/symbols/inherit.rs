@@ -2,14 +2,13 @@
 //!
 //! Owns the translation of windows, and the symbols whose recurrent states are still to be
 //! computed. Promises that a symbol which was taken over says what one that came from rest says,
-//! and that its states are there before its next tick is taken. Never decides what may be taken
-//! over: [`Heritage`] says so.
+//! whether its states are there or its forecast is made of its rows. Never decides what may be
+//! taken over: [`Heritage`] says so.
 
 use super::rest::States;
 use super::{Driver, Engine, SymbolSnapshot};
 use crate::core::domain::{SymbolId, UnixNanos};
 use crate::core::forecast::WindowFacts;
-use crate::core::history::Origin;
 use crate::core::window::Window;
 use crate::engine::inference::{InferenceError, Shape};
 use crate::engine::model::Heritage;
@@ -43,8 +42,8 @@ impl Engine {
 
     /// Takes over every symbol of another engine, in its order, and the count of everything that
     /// went into it. No row may be in inference there, and nothing may be here yet. In mode
-    /// `sliding` the recurrent states are left for later: [`Engine::wake`] computes them, or the
-    /// next tick of the symbol has them computed.
+    /// `sliding` the recurrent states are left for [`Engine::wake`]; until then each forecast is
+    /// made of the rows of the window.
     ///
     /// # Errors
     /// [`InferenceError`] where states cannot be computed.
@@ -75,10 +74,7 @@ impl Engine {
             (state.arrivals, state.health) = (before.arrivals, before.health);
             state.past = before.past;
             (state.last_gap, state.doubt) = (before.last_gap, before.doubt);
-            if matches!(self.driver, Driver::Sliding(_)) {
-                state.asleep = true;
-                self.asleep.push(id);
-            }
+            self.fall_asleep(id);
             // What is stored of it belongs to the other version.
             self.note_change(id);
         }
@@ -104,16 +100,31 @@ impl Engine {
         self.scores.follow(&place.scores);
     }
 
+    /// Leaves the recurrent states of a symbol for later, in the mode in which they follow from its
+    /// rows.
+    pub(super) fn fall_asleep(&mut self, id: SymbolId) {
+        let Self { symbols, driver, asleep, .. } = self;
+        let is_asleep = &mut symbols[id.index()].asleep;
+        if matches!(driver, Driver::Sliding(_)) && !std::mem::replace(is_asleep, true) {
+            asleep.push(id);
+        }
+    }
+
     /// How many symbols still have their recurrent states to be computed.
     pub fn asleep_count(&self) -> usize {
         self.asleep.len()
     }
 
-    /// Computes the recurrent states of at most `count_max` symbols that wait for it.
+    /// Computes the recurrent states of at most `count_max` symbols that wait for it. While a row
+    /// is in inference it does nothing.
     ///
     /// # Errors
     /// [`InferenceError`] where they cannot be computed.
     pub fn wake(&mut self, count_max: usize) -> Result<(), InferenceError> {
+        let is_busy = !self.pending.is_empty() || !self.inferred.is_empty();
+        if is_busy || self.asleep.is_empty() {
+            return Ok(());
+        }
         let left = self.asleep.len().saturating_sub(count_max);
         let waking = self.asleep.split_off(left);
         let Self { symbols, driver, backend, .. } = self;
@@ -125,21 +136,6 @@ impl Engine {
             symbols[id.index()].asleep = false;
         }
         Ok(())
-    }
-
-    /// Whether a symbol sleeps; it is then the next one to be woken, with the next inference.
-    pub(super) fn must_wake(&mut self, id: SymbolId) -> bool {
-        // A row that goes without inference needs no states.
-        let sheds = self.sheds_rows() && self.origin == Origin::Live;
-        if !self.symbols[id.index()].asleep || sheds {
-            return false;
-        }
-        if let Some(place) = self.asleep.iter().rposition(|asleep| *asleep == id) {
-            let last = self.asleep.len() - 1;
-            self.asleep.swap(place, last);
-        }
-        self.waking = true;
-        true
     }
 
     /// Whether the model says something usable about a window from rest; `None` where it is not

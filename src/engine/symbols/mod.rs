@@ -91,7 +91,7 @@ struct Pending {
     last_price: Option<f64>,
     /// Its forecast is about history and is not published.
     is_quiet: bool,
-    /// A row of history has completed it.
+    /// A row of history has completed it, or one that comes again: it goes through inference.
     is_history: bool,
 }
 
@@ -131,8 +131,10 @@ pub struct Engine {
     /// Why the event time of the tick that is pushed now may be wrong.
     doubt: Option<TimeDoubt>,
     newest_mistimed: Option<Mistimed>,
-    /// Where the tick comes from that is pushed now.
+    /// Where the tick comes from that is pushed now. One that comes again is live here.
     origin: Origin,
+    /// Whether it comes again.
+    is_again: bool,
     publishes_history: bool,
     /// Whether rows of history have come.
     has_history: bool,
@@ -165,8 +167,6 @@ pub struct Engine {
     due: Option<SymbolId>,
     /// Symbols whose recurrent states are still to be computed; the next one last.
     asleep: Vec<SymbolId>,
-    /// Whether the last of these has a tick that waits.
-    waking: bool,
     /// Whether rows may go without inference, and whether they do now.
     shedding: Shedding,
     /// Who has been silent for too long.
@@ -247,6 +247,7 @@ impl Engine {
             doubt: None,
             newest_mistimed: None,
             origin: Origin::Live,
+            is_again: false,
             publishes_history: false,
             has_history: false,
             is_filling: false,
@@ -265,7 +266,6 @@ impl Engine {
             now: Duration::ZERO,
             due: None,
             asleep: Vec::new(),
-            waking: false,
             shedding: Shedding::default(),
             expiry: Expiry::default(),
             state_count: signature.states.len(),
@@ -408,7 +408,6 @@ impl Engine {
         };
         let outcome = match resolved {
             Ok(id) if self.symbols[id.index()].pending => return Pushed::Waiting,
-            Ok(id) if self.must_wake(id) => return Pushed::Waiting,
             Ok(id) => self.take(id, tick, position),
             Err(reason) => Pushed::Refused(reason),
         };
@@ -469,7 +468,7 @@ impl Engine {
             self.hear(id, tick.time);
         }
         match self.origin {
-            Origin::Live => {
+            Origin::Live | Origin::Again => {
                 let state = &mut self.symbols[id.index()];
                 state.arrivals.note(self.now);
                 state.past.is_fresh = false;
@@ -663,13 +662,13 @@ impl Engine {
                 if !repeats {
                     self.count_row(id);
                 }
-                if self.sheds_rows() && !self.is_history {
+                if self.sheds_rows() && !self.is_history && !self.is_again {
                     self.shed(id);
                     return;
                 }
                 self.symbols[id.index()].pending = true;
                 let last_price = step.fields.price();
-                let (as_of, is_history) = (step.time, self.is_history);
+                let (as_of, is_history) = (step.time, self.is_history || self.is_again);
                 self.pending.push(Pending { symbol: id, as_of, last_price, is_quiet, is_history });
             }
         }
@@ -738,9 +737,6 @@ impl Engine {
 
     fn run(&mut self, haste: Haste, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
         self.move_on()?;
-        if std::mem::take(&mut self.waking) {
-            self.wake(1)?;
-        }
         std::mem::swap(&mut self.pending, &mut self.inferred);
         let is_warming =
             |pending: &&Pending| !self.symbols[pending.symbol.index()].window.is_full();
@@ -775,14 +771,35 @@ impl Engine {
                     .map(|pending| (pending, &symbols[pending.symbol.index()].window));
                 full.infer(&mut **backend, windows, &mut finish)
             }
-            Driver::Sliding(sliding) => match haste {
-                Haste::Latency => {
-                    let rows = rows.filter(|(pending, _, _)| ready(pending));
-                    sliding.infer(&mut **backend, rows, &mut finish)
+            Driver::Sliding(sliding) => {
+                let asleep = |pending: &Pending| symbols[pending.symbol.index()].asleep;
+                // Forecasts keep the order of the rows, whichever of their symbols sleep.
+                for group in inferred.chunk_by(|one, next| asleep(one) == asleep(next)) {
+                    if group.first().is_some_and(asleep) {
+                        for pending in group.iter().filter(ready) {
+                            let window = &symbols[pending.symbol.index()].window;
+                            let finish = |output: &[f32]| finish(pending, output);
+                            sliding.infer_from_rows(&mut **backend, window, finish)?;
+                        }
+                        continue;
+                    }
+                    let rows = group.iter().filter_map(|pending| {
+                        let row = symbols[pending.symbol.index()].window.newest()?;
+                        Some((pending, pending.symbol, row))
+                    });
+                    match haste {
+                        Haste::Latency => {
+                            let rows = rows.filter(|(pending, _, _)| ready(pending));
+                            sliding.infer(&mut **backend, rows, &mut finish)?;
+                        }
+                        // Every row moves states on, also those of symbols that are still warming.
+                        Haste::Throughput => {
+                            sliding.infer_and_advance(&mut **backend, rows, &mut finish)?;
+                        }
+                    }
                 }
-                // Every row moves states on, also those of symbols that are still warming.
-                Haste::Throughput => sliding.infer_and_advance(&mut **backend, rows, &mut finish),
-            },
+                Ok(())
+            }
             Driver::Carried(carried) => carried.infer(&mut **backend, rows, &mut finish),
             // It has no output to read.
             Driver::Blended(_) => Ok(()),
@@ -807,9 +824,11 @@ impl Engine {
         }
         let Self { symbols, inferred, backend, driver, .. } = self;
         if let Driver::Sliding(sliding) = driver {
+            // The states of symbols that sleep are computed with this row among the others.
             let rows = inferred.iter().filter_map(|pending| {
-                let row = symbols[pending.symbol.index()].window.newest()?;
-                Some((pending.symbol, row))
+                let state = &symbols[pending.symbol.index()];
+                let row = if state.asleep { None } else { state.window.newest() };
+                Some((pending.symbol, row?))
             });
             sliding.advance(&mut **backend, rows)?;
         }

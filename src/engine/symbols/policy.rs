@@ -68,7 +68,7 @@ pub enum Withheld {
     Mistimed,
     /// The model is a shadow, and its inference was left out under load.
     Shed,
-    /// It is about history, from before the stream.
+    /// It is about history, from before the stream, or of the stream itself once more.
     History,
     /// The policy withholds forecasts of symbols whose inputs are shifted.
     Shifted,

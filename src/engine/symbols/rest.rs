@@ -247,9 +247,10 @@ impl Engine {
         }
     }
 
-    /// Takes symbols over from rest, as those of `partition` where the input has partitions, and
-    /// computes their recurrent states again from their rows. Returns why the others were refused,
-    /// which are as unknown as before.
+    /// Takes symbols over from rest, as those of `partition` where the input has partitions.
+    /// Returns why the others were refused, which are as unknown as before. In mode `sliding` the
+    /// recurrent states follow from the rows and are left for [`Engine::wake`]; until then each
+    /// forecast is made of the rows of the window.
     ///
     /// # Errors
     /// [`InferenceError`] where the states cannot be computed.
@@ -295,14 +296,15 @@ impl Engine {
         for snapshot in snapshots {
             refused.extend(self.adopt(snapshot, partition, states).err());
         }
+        for id in (first..self.symbols.len()).filter_map(SymbolId::from_index) {
+            self.fall_asleep(id);
+        }
         let Self { symbols, driver, backend, .. } = self;
-        let adopted = symbols.iter().enumerate().skip(first);
-        let windows = adopted
-            .filter_map(|(index, state)| Some((SymbolId::from_index(index)?, &state.window)));
-        match (driver, states) {
-            (Driver::Sliding(sliding), _) => sliding.warm(&mut **backend, &windows)?,
-            (Driver::Carried(carried), States::OfRows) => carried.warm(&mut **backend, &windows)?,
-            (Driver::Carried(_), States::Stored) | (Driver::Full(_) | Driver::Blended(_), _) => {}
+        if let (Driver::Carried(carried), States::OfRows) = (driver, states) {
+            let adopted = symbols.iter().enumerate().skip(first);
+            let windows = adopted
+                .filter_map(|(index, state)| Some((SymbolId::from_index(index)?, &state.window)));
+            carried.warm(&mut **backend, &windows)?;
         }
         self.resume_clocks(first);
         Ok(refused)

@@ -10,16 +10,17 @@
 //!
 //! Mode `full` needs nothing but the window. In mode `sliding` the recurrent states follow from the
 //! rows: a symbol whose row was left out falls asleep, and its states are computed by
-//! [`Engine::wake`] while there is time, or before its next row that does not go without inference.
+//! [`Engine::wake`] while there is time. Until then a forecast of it is made of the rows of its
+//! window.
 //! The state of mode `carried` holds every row since the symbol began, so nothing of it can be left
 //! out: such a model runs on each row, which takes it one step.
 //!
 //! A row of history is never left out: no live tick waits behind it for a forecast, and the scores
-//! of history are those of a replay.
+//! of history are those of a replay. Nor is a row that comes again: the scores before it were those
+//! of a model that left nothing out, as far as anybody knows.
 
 use super::{Driver, Engine, Withheld};
 use crate::core::domain::SymbolId;
-use crate::core::history::Origin;
 
 /// Whether rows may go without inference, and whether they do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,8 +51,6 @@ impl Engine {
             self.symbols[pending.symbol.index()].pending = false;
             self.shed(pending.symbol);
         }
-        // The tick that had a symbol woken goes without inference as well.
-        self.waking &= self.origin != Origin::Live;
         if let Some(id) = self.due {
             self.take_due(id);
         }
@@ -68,7 +67,7 @@ impl Engine {
 
     /// Leaves out the inference of the newest row of a symbol's window.
     pub(super) fn shed(&mut self, id: SymbolId) {
-        let Self { symbols, tally, driver, asleep, .. } = self;
+        let Self { symbols, tally, .. } = self;
         let state = &mut symbols[id.index()];
         if state.window.is_full() {
             tally.withheld.add(Withheld::Shed);
@@ -76,9 +75,7 @@ impl Engine {
         } else {
             tally.warming += 1;
         }
-        if matches!(driver, Driver::Sliding(_)) && !std::mem::replace(&mut state.asleep, true) {
-            asleep.push(id);
-        }
+        self.fall_asleep(id);
     }
 }
 

@@ -476,15 +476,26 @@ fn a_symbol_that_comes_back_from_rest_goes_on_as_if_it_had_stayed() {
             driven.flush(Haste::Latency);
         };
         let mut stayed = Driven::new(mode);
-        push(&mut stayed, 0..last);
+        let end = last.max(cut + 2);
+        push(&mut stayed, 0..end);
         let mut before = Driven::new(mode);
         push(&mut before, 0..cut);
         let at_rest = before.engine.snapshot();
         let mut after = Driven::new(mode);
         let refused = after.engine.restore(&at_rest, Some(PARTITION)).unwrap();
         assert!(refused.is_empty(), "{refused:?}");
+        // A restore computes nothing, and forecasts need no states. Every third time they are there
+        // for one of the symbols, in the middle for both.
+        let asleep = if mode == Mode::Sliding { at_rest.len() } else { 0 };
+        assert_eq!(after.engine.asleep_count(), asleep, "{mode}, cut at {cut}");
+        after.engine.wake(usize::from(cut % 3 == 0)).unwrap();
         // What the states hold is read again, and left out.
-        push(&mut after, 0..last);
+        push(&mut after, 0..cut + 2);
+        if cut % 2 == 0 {
+            after.engine.wake(usize::MAX).unwrap();
+            assert_eq!(after.engine.asleep_count(), 0);
+        }
+        push(&mut after, cut + 2..end);
         let repeats = after.engine.tally().repeats;
         assert_eq!(repeats, 2 * cut as u64, "{mode}, cut at {cut}");
         for symbol in symbols {
@@ -608,7 +619,47 @@ fn an_engine_that_takes_over_says_what_the_other_version_would_have_said() {
             let expected = fresh.of_symbol(symbol).last().unwrap().value;
             assert_eq!(forecasts[0].value, expected, "{mode}");
         }
-        assert_eq!(new.engine.asleep_count(), 0);
+        assert_eq!(new.engine.asleep_count(), asleep, "no forecast needed states");
+    }
+}
+
+#[test]
+fn forecasts_keep_the_order_of_their_ticks_whoever_sleeps() {
+    for haste in BOTH {
+        let mut old = Driven::new(Mode::Sliding);
+        let symbols = ["A", "B", "C", "D"];
+        symbols.into_iter().for_each(|symbol| old.run(symbol, 0..6));
+        let mut new = Driven::new(Mode::Sliding);
+        new.engine.inherit(&old.engine, &Heritage::Rows).unwrap();
+        // The last ones are woken first.
+        new.engine.wake(2).unwrap();
+        let mut said = Vec::new();
+        for minute in 6..9 {
+            for symbol in ["D", "A", "C", "B"] {
+                let tick = tick(symbol, minute, price(symbol, minute));
+                assert_eq!(new.engine.push(&tick, None), Pushed::Taken);
+            }
+            // A row in inference keeps its symbol asleep.
+            new.engine.wake(1).unwrap();
+            assert_eq!(new.engine.asleep_count(), 2);
+            let mut forecasts = Vec::new();
+            new.engine.infer(haste, &mut forecasts).unwrap();
+            new.engine.advance().unwrap();
+            let name = |forecast: &Forecast| new.engine.symbol(forecast.symbol).as_str().to_owned();
+            said.extend(
+                forecasts.iter().map(|forecast| (name(forecast), forecast.value.to_bits())),
+            );
+        }
+        let mut whole = Driven::new(Mode::Sliding);
+        symbols.into_iter().for_each(|symbol| whole.run(symbol, 0..9));
+        let expected: Vec<_> = (3..6)
+            .flat_map(|place| ["D", "A", "C", "B"].map(|symbol| (symbol.to_owned(), place)))
+            .map(|(symbol, place)| {
+                let value = whole.of_symbol(&symbol)[place].value.to_bits();
+                (symbol, value)
+            })
+            .collect();
+        assert_eq!(said, expected, "{haste:?}");
     }
 }
 

@@ -99,7 +99,7 @@ fn a_shard_that_is_busy_or_held_up_is_not_lent() {
     let shard = LentShard::new(shard);
     let (resume, resumed) = channel();
     let (answer, answers) = channel();
-    let line = CommitLine { answer, resume: Some(resumed), is_whole: false };
+    let line = CommitLine { answer, resume: Some(resumed), takes: Takes::Changed };
     intake.command(Command::Commit(line)).unwrap();
     assert!(shard.turn_here());
     answers.try_recv().unwrap();

@@ -86,7 +86,7 @@ fn begun(delivery: Delivery, turn: Turn) -> (Commit, CommitLine, IntakeReceiver<
         positions: vec![reading],
         points: vec![(id, point)],
         look: Look::default(),
-        is_whole: false,
+        takes: Takes::Changed,
     };
     let (shard, receiver) = queue(9);
     let commit = Commit::begin(delivery, &[shard], covers, turn).unwrap();

@@ -51,7 +51,7 @@ fn a_shard_restores_a_few_symbols_at_a_time_of_one_partition() {
     assert_eq!(seen.len(), 2 * SYMBOLS_AT_ONCE + 2);
     assert!(seen.is_sorted());
     assert_eq!(first.restored.symbol_count, 2 * SYMBOLS_AT_ONCE + 1);
-    assert_eq!(first.restored.cold, ["S000", "S016", "S032"]);
+    assert_eq!(first.restored.cold, ["S000", "S064", "S128"]);
     assert_eq!(second.restored.symbol_count, 1);
 }
 
@@ -68,5 +68,5 @@ fn all_models_of_a_symbol_are_restored_together() {
     assert_eq!(keys.len(), 2 * SYMBOLS_AT_ONCE);
     answer.send(Ok(Restored::default())).unwrap();
     assert!(!restoring.step(&sender, PartitionId(0), &mut false).unwrap());
-    assert_eq!(asked(&shard).unwrap().1, ["a\tS016", "b\tS016"]);
+    assert_eq!(asked(&shard).unwrap().1, ["a\tS064", "b\tS064"]);
 }

@@ -125,6 +125,7 @@ impl Session<'_> {
             self.source.metrics.restore_took(self.assigning.elapsed());
         }
         info!(added = count, kept = kept_count, partitions, "reading partitions");
+        self.follow_others();
         // Where reading began is known to nobody else until it is committed.
         self.awaits_first = !self.assigned.uncommitted().is_empty();
         self.is_due = self.awaits_first;
@@ -276,6 +277,10 @@ impl Session<'_> {
         let partitions = self.assigned.iter().count();
         self.source.metrics.rebalanced(partitions);
         info!(given = list.count(), partitions, "gave partitions back");
+        if cooperative {
+            // An eager member gets its share with the next word.
+            self.follow_others();
+        }
         Ok(())
     }
 }

@@ -1,8 +1,9 @@
 //! When commits begin, and moving the one under way on.
 //!
-//! Owns the time between two commits. One is due an interval after the last one began, or once the
-//! open transaction takes no more records. Promises that at most one is under way, and that each
-//! covers everything handed to the shards before it began. Never decides the order of steps in a
+//! Owns the time between two commits, and between two that store states. One is due an interval
+//! after the last one began, or once the open transaction takes no more records. Promises that at
+//! most one is under way, that each covers everything handed to the shards before it began, and
+//! that partitions are given away with their states stored. Never decides the order of steps in a
 //! commit, which `commit` owns.
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::adapters::kafka::commit::{Commit, Covers, Progress, Took, Tools};
 use crate::adapters::kafka_config::Delivery;
 use crate::ops::clock::{Stopwatch, pause};
 use crate::ports::sink::Sink;
+use crate::shard::command::Takes;
 
 /// How long after the last commit the next one waits at most while the group is between two
 /// generations: as long as the slowest member needs to hear of it, by its heartbeat.
@@ -51,15 +53,26 @@ impl Session<'_> {
     }
 
     pub(super) fn begin_commit(&mut self) -> Result<(), SessionError> {
-        let positions = self.assigned.uncommitted();
+        let stores_states = self.stores_states();
+        let positions = match stores_states {
+            true => self.assigned.unstored(),
+            false => self.assigned.uncommitted(),
+        };
         self.is_due = false;
+        if stores_states {
+            (self.stores_states, self.stored) = (false, Stopwatch::start());
+        }
         if positions.is_empty() {
             self.idle = Stopwatch::start();
             return Ok(());
         }
         let points = self.assigned.iter().map(|reading| (reading.id, reading.point())).collect();
-        let is_whole = std::mem::take(&mut self.is_whole);
-        let covers = Covers { positions, points, look: self.watch.want(), is_whole };
+        let takes = match (std::mem::take(&mut self.is_whole), stores_states) {
+            (true, _) => Takes::Everything,
+            (false, true) => Takes::Changed,
+            (false, false) => Takes::Nothing,
+        };
+        let covers = Covers { positions, points, look: self.watch.want(), takes };
         let source = self.source;
         let delivery = source.config.delivery;
         let turn = self.publisher.current();
@@ -70,6 +83,16 @@ impl Session<'_> {
         self.opened = std::mem::replace(&mut self.idle, Stopwatch::start());
         self.publisher.turn();
         Ok(())
+    }
+
+    /// Whether a commit that begins now stores states.
+    fn stores_states(&self) -> bool {
+        let config = &self.source.config;
+        config.state_interval <= config.commit_interval
+            || self.stores_states
+            || self.is_whole
+            || self.stored.elapsed() >= config.state_interval
+            || self.assigned.read_beyond_states() >= config.state_records_max
     }
 
     fn step_commit(&mut self) -> Result<(), SessionError> {
@@ -102,11 +125,12 @@ impl Session<'_> {
         }
     }
 
-    /// Finishes the commit under way, and makes one of everything since.
+    /// Finishes the commit under way, and makes one of everything since, with its states.
     pub(super) fn commit_now(&mut self) -> Result<(), SessionError> {
         let begun = Stopwatch::start();
         for _ in 0..2 {
             if self.commit.is_none() {
+                self.stores_states = true;
                 self.begin_commit()?;
             }
             self.finish_commit(begun)?;

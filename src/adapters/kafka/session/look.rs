@@ -73,6 +73,7 @@ impl Session<'_> {
         );
         self.assigned.changelog_is(&input.name, id);
         (self.is_whole, self.is_due) = (true, true);
+        self.follow_others();
         Ok(())
     }
 }

@@ -172,8 +172,9 @@ fn record_of(assigned: &mut Assigned, message: &BorrowedMessage<'_>) -> Option<R
     let position = assigned.place(message.topic(), message.partition(), message.offset())?;
     let bytes = Bytes::copy_from_slice(message.payload().unwrap_or_default());
     let after_gap = gap::is_marked(message);
-    let received = client::received(message);
-    Some(Record { bytes, position: Some(position), received, after_gap, ..Record::default() })
+    let (received, origin) = (client::received(message), assigned.origin(position));
+    let position = Some(position);
+    Some(Record { bytes, position, received, after_gap, origin, ..Record::default() })
 }
 
 /// Hands a record to the shard of its partition, waiting for room no longer than `patience`;

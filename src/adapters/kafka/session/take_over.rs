@@ -60,6 +60,7 @@ impl Session<'_> {
             committed: committed.clone(),
             limit: self.source.config.restore_timeout,
             is_given_up: Arc::clone(&is_given_up),
+            standby: self.standby.clone(),
         };
         let (said, answer) = channel();
         if ids.is_empty() {
@@ -128,6 +129,16 @@ impl Session<'_> {
         Ok(!is_stopped)
     }
 
+    /// Has the standby follow the states of the partitions that others read.
+    pub(super) fn follow_others(&self) {
+        let Some(standby) = &self.standby else { return };
+        let is_own = |id: PartitionId| self.assigned.iter().any(|reading| reading.id == id);
+        let others = self.table.iter().filter(|(id, _)| !is_own(*id));
+        let followable =
+            |(_, name): (_, &PartitionName)| self.input(&name.topic).ok()?.followable(name.number);
+        standby.follow(others.filter_map(followable).collect());
+    }
+
     /// How long the supervisor waits for a partition that is taken over.
     pub(super) fn restore_patience(&self) -> Duration {
         CLUSTER_PATIENCE.max(2 * self.source.config.restore_timeout)
@@ -144,10 +155,11 @@ impl Session<'_> {
     fn begin(
         &self,
         of: Newcomer,
-        States { end, stored, passed_over }: States,
+        States { end, stored, passed_over, read, is_from_copy }: States,
         Facts { ends, points, newest_ms }: Facts,
         committed: &HashMap<PartitionId, Point>,
     ) -> Result<Begun, SessionError> {
+        self.source.metrics.read_states(read, is_from_copy);
         let Newcomer { id, name, input, place } = &of;
         let began_with = self.began_with(input, committed);
         let is_added = began_with.is_some_and(|count| name.number >= count);
@@ -161,6 +173,10 @@ impl Session<'_> {
         if let Some(loss) = loss {
             self.tell_loss(name, stored.len(), &found, (next, loss));
         }
+        let said = committed.filter(|committed| loss.is_none() && next < committed.next);
+        if let Some(said) = said {
+            self.tell_again(name, next, said);
+        }
         let sorted = self.sort(name, stored, &found, (next, loss));
         let has_lost = has_lost_changelog || loss.is_some() || !sorted.foreign.is_empty();
         self.source.metrics.foreign_states(sorted.foreign.len());
@@ -171,6 +187,7 @@ impl Session<'_> {
             began_with,
             low: ends.0,
             next,
+            said,
             end,
             sorted,
             has_lost,
@@ -183,7 +200,17 @@ impl Session<'_> {
     /// where it is read; `None` where the session was asked to stop meanwhile.
     fn finish(&mut self, begun: Begun) -> Result<Option<Reading>, SessionError> {
         let Begun {
-            of, committed, began_with, low, next, end, sorted, has_lost, restoring, ..
+            of,
+            committed,
+            began_with,
+            low,
+            next,
+            said,
+            end,
+            sorted,
+            has_lost,
+            restoring,
+            ..
         } = begun;
         let Newcomer { id, name, input, place } = of;
         let Sorted { own, foreign, cut_short } = sorted;
@@ -220,10 +247,11 @@ impl Session<'_> {
         let is_epochal = self.source.config.delivery == Delivery::AtLeastOnce;
         let epoch = is_epochal.then(|| epoch_from(end));
         let (log, changelog) = (input.id, input.changelog_id);
-        let mark = Mark { log, changelog, began_with, newest_ms, epoch };
+        let mark = Mark { log, changelog, began_with, newest_ms, epoch, stored: None };
         let reading = Reading::from(id, name, Point { next, mark });
         // What was warmed is stored by the next commit, even where the position is committed.
-        Ok(Some(reading.with_committed(committed.filter(|_| !is_warmed))))
+        let reading = reading.with_committed(committed.filter(|_| !is_warmed));
+        Ok(Some(reading.said_up_to(said)))
     }
 
     /// Where the partition is read from, and why what was read before is of no use, if it is not.
@@ -250,26 +278,26 @@ impl Session<'_> {
         })
     }
 
-    /// Where reading begins, given the committed offset: before it where a former owner wrote a
-    /// state late, which may have taken the place of a newer one.
+    /// Where reading begins, given where it would without late states: before that where a former
+    /// owner wrote a state late, which may have taken the place of a newer one.
     fn place_before_late_states(
         &self,
         name: &PartitionName,
-        committed: i64,
+        begin: i64,
         stored: &[StateRecord],
         found: &Found<'_>,
     ) -> i64 {
         if self.source.config.delivery == Delivery::ExactlyOnce {
-            return committed;
+            return begin;
         }
-        let next = found.reads_again_from(committed, stored.iter());
-        if next < committed {
+        let next = found.reads_again_from(begin, stored.iter());
+        if next < begin {
             let PartitionName { topic, number } = name;
+            let committed = found.committed.map(|point| point.next);
             warn!(
-                %topic, partition = number, committed, next,
+                %topic, partition = number, ?committed, next,
                 "a member stored states after it had lost its partitions, and compaction may have \
-                 removed newer ones; the records since are read again, and forecasts of them are \
-                 published again with the same bytes; no action is needed"
+                 removed newer ones; the records since are read again; no action is needed"
             );
         }
         next
@@ -298,6 +326,17 @@ impl Session<'_> {
             "the changelog has no states for the committed offset: it was deleted; the partition's \
              symbols {}",
             self.outlook()
+        );
+    }
+
+    /// Says that records before the committed offset are read again.
+    fn tell_again(&self, name: &PartitionName, next: i64, said: Point) {
+        let PartitionName { topic, number } = name;
+        self.source.metrics.reads_again(said.next - next);
+        info!(
+            %topic, partition = number, next, committed = said.next,
+            "reading records again up to the committed offset, for the states; their forecasts are \
+             published already"
         );
     }
 

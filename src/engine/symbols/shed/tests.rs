@@ -62,7 +62,7 @@ fn a_row_of_history_is_never_left_out() {
         driven.run("A", 12..14);
         let last: Vec<_> = driven.of_symbol("A").iter().map(|said| said.value).rev().collect();
         let expected: Vec<_> = whole.iter().map(|said| said.value).rev().collect();
-        assert_eq!(last[..2], expected[..2], "{mode:?}: its states are computed before");
+        assert_eq!(last[..2], expected[..2], "{mode:?}: they rest on all rows");
         assert_eq!(shed_steps(&driven, "A")[10 - UNFORECAST..], [2, 2]);
     }
 }
@@ -101,17 +101,16 @@ fn a_symbol_that_begins_cold_while_it_sleeps_is_woken_once_and_says_what_a_new_o
 }
 
 #[test]
-fn a_tick_that_wakes_a_symbol_in_a_batch_that_becomes_late_is_shed() {
+fn a_tick_of_a_symbol_that_sleeps_in_a_batch_that_becomes_late_is_shed() {
     let mut driven = sliding(&bundle(&served(Mode::Sliding)));
     driven.engine.allow_shedding(true);
     driven.run("A", 0..6);
     shedding(&mut driven, "A", 6..7);
     let tick = tick("A", 7, price("A", 7));
-    assert_eq!(driven.engine.push(&tick, None), Pushed::Waiting, "it has to be woken first");
+    assert_eq!(driven.engine.push(&tick, None), Pushed::Taken);
     driven.engine.shed_rows(true);
     driven.flush(Haste::Throughput);
     assert_eq!(driven.engine.asleep_count(), 1, "nothing was computed");
-    assert_eq!(driven.push(&tick), Pushed::Taken);
     driven.engine.shed_rows(false);
     driven.run("A", 8..9);
     assert_eq!(shed_steps(&driven, "A"), [0, 0, 0, 2]);

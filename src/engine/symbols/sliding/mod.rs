@@ -7,6 +7,9 @@
 //! 1. `infer`: the ready state takes the row as its last step. That one step is the critical path.
 //! 2. `advance`: a window begins from zero, and it and the others take the row as one batch.
 //!
+//! The states of a symbol that sleeps are still to be computed from its rows, which costs as much
+//! as half a window of `advance`. Its ready window alone is computed for a forecast meanwhile.
+//!
 //! Owns the choice between the two ways to do that: runs of the backend, or its steps in parts,
 //! where it has them. Promises the bits of `full`, because the same rows meet the same arithmetic
 //! in the same order, and rows of a batch do not influence each other.
@@ -79,6 +82,23 @@ impl SlidingStates {
             Self::InRuns(runs) => runs.infer(backend, rows, finish),
             Self::InParts(parts) => {
                 parts.infer(backend, rows, finish);
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands the output of a symbol's full window to `finish`, whose states are not computed: it
+    /// goes through all of its rows.
+    pub(super) fn infer_from_rows(
+        &mut self,
+        backend: &mut dyn Backend,
+        window: &Window,
+        finish: impl FnOnce(&[f32]),
+    ) -> Result<(), InferenceError> {
+        match self {
+            Self::InRuns(runs) => runs.infer_from_rows(backend, window.rows(), finish),
+            Self::InParts(parts) => {
+                parts.infer_from_rows(backend, window.rows(), finish);
                 Ok(())
             }
         }

@@ -28,6 +28,9 @@ pub(in crate::engine::symbols) struct InParts {
     half_of_zero: Vec<f32>,
     /// `[K]`, of the newest step.
     output: Vec<f32>,
+    /// A window on its way through its rows, and what is known ahead of its last step.
+    passing: Vec<f32>,
+    half_of_passing: Vec<f32>,
 }
 
 /// Which windows of a symbol are under way.
@@ -50,6 +53,8 @@ impl InParts {
             windows: Block::new(((steps - 1) * width).max(1)),
             halves: Block::new(half_width),
             turns: Vec::new(),
+            passing: zero.clone(),
+            half_of_passing: half_of_zero.clone(),
             zero,
             half_of_zero,
             output: vec![0.0; outputs],
@@ -75,6 +80,27 @@ impl InParts {
             self.finish(parts, symbol, row);
             finish(item, &self.output);
         }
+    }
+
+    /// Takes a window through its rows, from zero, and hands over the output of the last one.
+    pub(super) fn infer_from_rows<'r>(
+        &mut self,
+        backend: &mut dyn Backend,
+        rows: impl Iterator<Item = &'r [f32]>,
+        finish: impl FnOnce(&[f32]),
+    ) {
+        let parts = parts_of(backend);
+        let Self { steps, output, passing, half_of_passing, .. } = self;
+        passing.fill(0.0);
+        for (place, row) in rows.enumerate() {
+            if place + 1 < *steps {
+                parts.advance(row, passing);
+                continue;
+            }
+            parts.ahead(passing, half_of_passing);
+            parts.finish(row, passing, half_of_passing, output);
+        }
+        finish(&output[..]);
     }
 
     pub(super) fn advance<'r>(

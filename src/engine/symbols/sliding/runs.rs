@@ -26,6 +26,8 @@ pub(in crate::engine::symbols) struct InRuns {
     batch_rows_max: usize,
     /// Whether a run has one row.
     alone: bool,
+    /// The states of one window on its way through its rows, `[H]` each.
+    passing: Vec<Vec<f32>>,
 }
 
 /// One recurrent state of all windows of all symbols.
@@ -74,7 +76,8 @@ impl InRuns {
             under_way: vec![0.0; if alone { steps * width } else { 0 }],
         };
         let states = state_widths.iter().map(state).collect();
-        Self { steps, width, states, turns: Vec::new(), batch_rows_max, alone }
+        let passing = state_widths.iter().map(|width| vec![0.0; *width]).collect();
+        Self { steps, width, states, turns: Vec::new(), batch_rows_max, alone, passing }
     }
 
     /// Has the tensors of a single symbol made.
@@ -140,6 +143,29 @@ impl InRuns {
             }
             Ok(())
         })
+    }
+
+    /// Takes a window through its rows, from zero, and hands over the output of the last one.
+    pub(in crate::engine::symbols) fn infer_from_rows<'r>(
+        &mut self,
+        backend: &mut dyn Backend,
+        rows: impl Iterator<Item = &'r [f32]>,
+        finish: impl FnOnce(&[f32]),
+    ) -> Result<(), InferenceError> {
+        let lane = backend.lane(Shape { steps: 1, batch: 1 })?;
+        self.passing.iter_mut().for_each(|state| state.fill(0.0));
+        for row in rows {
+            backend.rows_mut(lane).copy_from_slice(row);
+            for (index, state) in self.passing.iter().enumerate() {
+                backend.state_mut(lane, index).copy_from_slice(state);
+            }
+            backend.run(lane)?;
+            for (index, state) in self.passing.iter_mut().enumerate() {
+                state.copy_from_slice(backend.next_state(lane, index));
+            }
+        }
+        finish(backend.output(lane));
+        Ok(())
     }
 
     /// Begins a window at each symbol's row and moves all its windows on by that row. A symbol

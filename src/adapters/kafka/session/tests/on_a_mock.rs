@@ -18,12 +18,16 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::{PATIENCE, record};
+use crate::adapters::kafka::changelog::StateCopy;
 use crate::adapters::kafka::client::{self, Rebalance};
+use crate::adapters::kafka::describe::TopicId;
 use crate::adapters::kafka::pace::Pace;
 use crate::adapters::kafka::partitions::PartitionTable;
 use crate::adapters::kafka::publisher::{POINT_HEADER, StatePlace};
 use crate::adapters::kafka::restore::{self, Within};
 use crate::adapters::kafka::session::{Held, Session};
+use crate::adapters::kafka::standby::Standby;
+use crate::adapters::kafka::topics::Followable;
 use crate::adapters::kafka::{KafkaMetrics, KafkaSource, SessionError};
 use crate::adapters::kafka_config::{Delivery, KafkaConfig, LostOffset, StartAt, TopicHistory};
 use crate::core::domain::DurationNanos;
@@ -63,10 +67,14 @@ fn config(brokers: String) -> KafkaConfig {
         replication: 1,
         delivery: Delivery::ExactlyOnce,
         commit_interval: PATIENCE,
+        state_interval: PATIENCE,
+        state_records_max: 1_000_000,
         instance: "one".to_owned(),
         static_membership: false,
         cooperative: true,
         broker_assigns: false,
+        standby_replicas: 0,
+        standby_bytes_max: 1 << 30,
         // Long for a busy machine, and far below the time after which a commit is given up.
         restore_timeout: Duration::from_secs(20),
         transaction_timeout: Duration::from_secs(20),
@@ -365,7 +373,8 @@ fn take_over_warm(
     let left = session.assigned.uncommitted().len();
     let place = StatePlace { topic: CHANGELOG.to_owned(), number: 0 };
     let within = Within { limit, is_given_up: &AtomicBool::new(false) };
-    let states = restore::read_states(&session.reader, &session.observer, &[place], within);
+    let states =
+        restore::read_states(&session.reader, &session.observer, &[place], Vec::new(), within);
     session.close();
     drop(source);
     shard.join().unwrap();
@@ -458,7 +467,7 @@ fn the_states_of_all_partitions_are_read_together() {
     let places = [place(OTHER, 1), place(CHANGELOG, 1), place(OTHER, 0), place(CHANGELOG, 0)];
     let read = |is_given_up| {
         let within = Within { limit: PATIENCE, is_given_up: &AtomicBool::new(is_given_up) };
-        restore::read_states(&reader, &observer, &places, within)
+        restore::read_states(&reader, &observer, &places, Vec::new(), within)
     };
     let states = read(false).unwrap();
     let found: Vec<_> = states
@@ -479,4 +488,63 @@ fn the_states_of_all_partitions_are_read_together() {
     let records = [(name(OTHER, 1), 3), (name(CHANGELOG, 0), 0), (name(OTHER, 0), 0)];
     let times = restore::times_of_records(&reader, &records).unwrap();
     assert_eq!(times.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false]);
+}
+
+/// What is stored in a partition, by key.
+fn stored(states: &restore::States) -> BTreeMap<&str, &[u8]> {
+    states.stored.iter().map(|state| (&*state.key, &*state.bytes)).collect()
+}
+
+#[test]
+fn a_copy_holds_what_a_read_gives_and_the_rest_is_read() {
+    let mock = bare_cluster();
+    let producer = producer(&mock);
+    let send = |key: &str, state: Option<&str>| {
+        let record = BaseRecord::<str, str>::to(CHANGELOG).partition(1).key(key);
+        let record = match state {
+            Some(state) => record.payload(state),
+            None => record,
+        };
+        producer.send(record).unwrap();
+        producer.flush(PATIENCE).unwrap();
+    };
+    for (key, state) in [("A", Some("1")), ("B", Some("1")), ("A", Some("2")), ("B", None)] {
+        send(key, state);
+    }
+    let config = KafkaConfig { standby_replicas: 1, ..config(mock.bootstrap_servers()) };
+    let metrics = KafkaMetrics::register(&Registry::new()).unwrap();
+    let standby = Standby::start(&config, &metrics).unwrap();
+    let of = |number| Some(Followable { topic: CHANGELOG.to_owned(), number, id: TopicId::of(1) });
+    standby.follow([of(0), of(1)].into_iter().flatten().collect());
+    let begun = Stopwatch::start();
+    while metrics.standby_records.get() < 4 {
+        assert!(begun.elapsed() < PATIENCE, "the changelog is followed");
+        pause(Duration::from_millis(1));
+    }
+    let another = Some(Followable { id: TopicId::of(2), ..of(0).unwrap() });
+    let mut copies = standby.give(vec![of(1), another, None]);
+    assert!(copies[1].is_none(), "it is of another log");
+    assert!(copies[2].is_none());
+    let copy = copies.remove(0).unwrap();
+    assert_eq!((copy.next, copy.changelog.state_count()), (4, 1));
+    assert!(standby.give(vec![of(1)])[0].is_none(), "it is followed no longer");
+    send("C", Some("1"));
+    let [reader, observer] =
+        [client::restoring_consumer(&config).unwrap(), client::observer(&config).unwrap()];
+    let read = |copy| {
+        let place = StatePlace { topic: CHANGELOG.to_owned(), number: 1 };
+        let within = Within { limit: PATIENCE, is_given_up: &AtomicBool::new(false) };
+        restore::read_states(&reader, &observer, &[place], vec![copy], within).unwrap().remove(0)
+    };
+    let (with, without) = (read(Some(copy)), read(None));
+    assert_eq!((with.read, with.is_from_copy, with.end), (1, true, 5));
+    assert_eq!((without.read, without.is_from_copy, without.end), (5, false, 5));
+    assert_eq!(stored(&with), BTreeMap::from([("A", &b"2"[..]), ("C", &b"1"[..])]));
+    assert_eq!(stored(&with), stored(&without));
+    // What reaches beyond the end is of a log that is gone.
+    let mut beyond = StateCopy::default();
+    beyond.up_to(5).take(5, "Z", Some("9".into()), None);
+    let beyond = read(Some(beyond));
+    assert_eq!((beyond.read, beyond.is_from_copy), (5, false));
+    assert_eq!(stored(&beyond), stored(&without));
 }
