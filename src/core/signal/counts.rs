@@ -148,7 +148,7 @@ impl SignalCounts {
             |one: u64, other: u64| one.checked_add(other).is_some_and(|sum| sum <= self.scores);
         self.scores <= SCORES_MAX
             && within(self.rises, self.falls)
-            && within(self.buy.detection.told, self.sell.detection.told)
+            && within(self.buy.detection.raised, self.sell.detection.raised)
             && self.buy.is_possible(self)
             && self.sell.is_possible(self)
     }
