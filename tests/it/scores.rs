@@ -302,9 +302,9 @@ fn assert_figures_follow_from_scores(metrics: &BTreeMap<String, f64>, scores: &[
         }
         [1.0 - squared / baseline, absolute / weight, covered / weight]
     };
-    let told = scores.iter().filter(|score| score.signal == Some(Signal::Buy)).count();
-    let shown = r#"tickcast_signal_scores{model="random",outcome="told",signal="buy"}"#;
-    assert_eq!(metrics[shown], told as f64);
+    let raised = scores.iter().filter(|score| score.signal == Some(Signal::Buy)).count();
+    let shown = r#"tickcast_signal_scores{model="random",outcome="raised",signal="buy"}"#;
+    assert_eq!(metrics[shown], raised as f64);
     let labels = r#"against="persistence",model="random""#;
     let early = format!(r#"tickcast_verdict_symbols{{{labels},word="too_early"}}"#);
     assert_eq!(metrics[&early], SYMBOLS.len() as f64);
