@@ -209,7 +209,8 @@ fn skill(report: &ReplayReport) -> Figure {
         ]));
     }
     let caption = "The line settles as scores come; it is no test. Dots far from zero on both \
-                   sides are what luck looks like. What lies beyond the picture is drawn at its edge."
+                   sides are what luck looks like. What lies beyond the picture is drawn at its \
+                   edge."
         .to_owned();
     Figure { name: "skill".to_owned(), plot, caption, table }
 }
