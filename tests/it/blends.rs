@@ -179,15 +179,15 @@ fn a_blend_is_one_more_model_on_every_page() {
     assert!(metrics[r#"tickcast_scores_total{evidence="unseen",model="mix"}"#] > 100.0);
     // It has no versions, and its members keep theirs.
     let (status, answer) = ask(&daemon, "POST", "/v1/reload?model=mix");
-    assert_eq!((status, &answer["outcome"]), (200, &json!("unchanged")), "{answer}");
+    assert_eq!((status, &answer["models"][0]["outcome"]), (200, &json!("unchanged")), "{answer}");
     let (status, answer) = ask(&daemon, "POST", "/v1/reload?model=tend");
-    assert_eq!((status, &answer["outcome"]), (200, &json!("unchanged")), "{answer}");
+    assert_eq!((status, &answer["models"][0]["outcome"]), (200, &json!("unchanged")), "{answer}");
     let network = Network::random(53, 3, &[6]);
     let mut manifest = manifest(7, &network);
     (manifest.name, manifest.version) = ("tend".to_owned(), "2".to_owned());
     draft_of(manifest, &network).seal(&place.path("models"), runtime()).unwrap();
     let (status, answer) = ask(&daemon, "POST", "/v1/reload?model=tend");
-    assert_eq!((status, &answer["outcome"]), (409, &json!("kept")), "{answer}");
+    assert_eq!((status, &answer["models"][0]["outcome"]), (409, &json!("kept")), "{answer}");
     let (status, answer) = ask(&daemon, "POST", "/v1/models/mix/promote");
     assert_eq!((status, &answer["outcome"]), (409, &json!("kept")), "{answer}");
     // A promotion changes nothing about the blend, which goes on to hear both.
