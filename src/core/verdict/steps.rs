@@ -79,7 +79,7 @@ impl VerdictPath {
             // The last of each pair stays, so that the path ends where it did.
             self.points.retain(|_| {
                 at += 1;
-                at % 2 == 0
+                at.is_multiple_of(2)
             });
             self.stride *= 2;
         }
