@@ -161,10 +161,10 @@ proptest! {
             excess.iter_mut().zip(&regrets).for_each(|(sum, regret)| *sum += regret);
             blend.learn(&plan, &score(at, [said.value, truth], baselines));
         }
-        for expert in 0..experts {
+        for (expert, excess) in excess.into_iter().enumerate() {
             let most = bound.of(expert, plan.first());
             let room = 1e-9 * (spread * spread + most);
-            prop_assert!(excess[expert] <= most + room, "{expert}: {} {most}", excess[expert]);
+            prop_assert!(excess <= most + room, "{expert}: {excess} {most}");
         }
     }
 

@@ -99,14 +99,13 @@ mod tests {
         (other.name, other.version, other.window_steps) = ("x".to_owned(), "9".to_owned(), 5);
         other.features = vec!["close".to_owned()];
         assert_eq!(rival_obstacle(&one, &other), None);
-        let changes: [(&str, fn(&mut Manifest)); 3] = [
-            ("the target", |other| other.target.kind = Target::NextVolatility),
-            ("the horizon", |other| other.horizon_steps = 2),
-            ("what a step is", |other| other.step = StepSpec::time(60)),
-        ];
-        for (what, change) in changes {
-            let mut other = manifest(&[Mode::Full]);
-            change(&mut other);
+        let [mut target, mut horizon, mut steps] = [&[Mode::Full]; 3].map(|modes| manifest(modes));
+        target.target.kind = Target::NextVolatility;
+        horizon.horizon_steps = 2;
+        steps.step = StepSpec::time(60);
+        for (what, other) in
+            [("the target", target), ("the horizon", horizon), ("what a step is", steps)]
+        {
             assert_eq!(rival_obstacle(&one, &other), Some(what));
             assert_eq!(rival_obstacle(&other, &one), Some(what));
         }

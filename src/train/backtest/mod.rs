@@ -181,8 +181,8 @@ impl Backtest {
         output: &Path,
         options: PaperOptions,
     ) -> Result<ReplayReport, BacktestError> {
-        let newest = self.places().into_iter().rev();
-        let newest = newest.filter(|place| Some(&place.seed) == self.seeds.first()).next();
+        let mut newest = self.places().into_iter().rev();
+        let newest = newest.find(|place| Some(&place.seed) == self.seeds.first());
         let place = newest.ok_or(BacktestError::Stopped)?;
         let folder = Store::bundle(output, place, &self.config.name);
         let bundle = Bundle::read(&folder).map_err(TrainError::from)?;
@@ -296,7 +296,7 @@ impl Work<'_> {
             done
         };
         let mut done = thread::scope(|scope| {
-            let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(&work)).collect();
+            let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
             let mut done = Vec::new();
             for worker in workers {
                 done.extend(worker.join().unwrap_or_else(|fault| std::panic::resume_unwind(fault)));

@@ -48,7 +48,7 @@ fn errors(regimes: Regimes, seed: u64) -> Vec<f64> {
             error
         }
         Regimes::Levels { every } => {
-            if at % every == 0 {
+            if at.is_multiple_of(every) {
                 size = 10f64.powf(2.0 * draws.unit() - 1.0);
             }
             size * draws.normal()

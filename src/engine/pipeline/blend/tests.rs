@@ -239,7 +239,7 @@ fn history_before_a_stream_gives_the_weights_of_a_replay() {
     let expected = said_of(&mut pipelines(), &lines(0..30), 4).split_off(17);
     let mut live = pipelines();
     let rows = lines(0..20);
-    let rows: Vec<_> = rows.iter().map(|row| row.as_bytes()).collect();
+    let rows: Vec<_> = rows.iter().map(String::as_bytes).collect();
     let asked = Asked { symbol: "A", missing: Missing::Warm, time: None, after_gap: false };
     let covers = DurationNanos::from_seconds(60).unwrap();
     let mut said = Vec::new();
