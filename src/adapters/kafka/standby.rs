@@ -224,9 +224,12 @@ impl Follower {
                 return;
             }
         };
-        let of_group = groups.groups().iter().filter(|one| one.name() == group);
-        let names = of_group.flat_map(|one| one.members()).map(|member| member.client_id());
-        let members: Vec<_> = names.filter_map(client::instance_of).map(str::to_owned).collect();
+        let mut members = Vec::new();
+        for of_group in groups.groups().iter().filter(|one| one.name() == group) {
+            for member in of_group.members() {
+                members.extend(client::instance_of(member.client_id()).map(str::to_owned));
+            }
+        }
         self.members = (!members.is_empty()).then_some(members);
     }
 
