@@ -25,7 +25,7 @@ enum Heard<'a> {
     Forecast {
         seq: u64,
         #[serde(borrow)]
-        forecast: ForecastRecord<'a>,
+        forecast: Box<ForecastRecord<'a>>,
     },
     Notice {
         notice: &'a str,
@@ -63,7 +63,7 @@ impl Follower {
                     }
                 }
                 Heard::Forecast { seq, forecast } => {
-                    let ForecastRecord { symbol, as_of, value, signal, .. } = forecast;
+                    let ForecastRecord { symbol, as_of, value, signal, .. } = *forecast;
                     println!("{symbol} {as_of} {value} {signal}");
                     self.after = Some(format!("{stream}:{seq}"));
                     if let Some(left) = &mut self.left {

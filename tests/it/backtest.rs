@@ -311,7 +311,8 @@ fn assert_figures(summary: &Summary, scores: &[String]) {
 /// A pattern that rows tell, and the same where what is learned is shuffled.
 #[test]
 fn a_model_of_shuffled_targets_is_never_better() {
-    let turn = |day: u32, _: f64| if day % 2 == 0 { 100.0 } else { 101.0 + f64::from(day % 4) };
+    let turn =
+        |day: u32, _: f64| if day.is_multiple_of(2) { 100.0 } else { 101.0 + f64::from(day % 4) };
     let more = "fit.epochs_max = 12\ntarget.horizon_steps = 1\nbaselines.period_steps = 0\n";
     let more = format!("{more}window.features = ['absolute_return', 'change']\n");
     let case = Case::new(&prices(700, turn), "");

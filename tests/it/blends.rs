@@ -304,7 +304,7 @@ fn losses_of(members: &[&str]) -> BTreeMap<String, Losses> {
         losses.blend += of_blend.error.powi(2);
         let of_members = scores.iter().filter(|score| score.model != "mix");
         let of_members = of_members.map(|score| (score.model.to_string(), score.error.powi(2)));
-        let named = serde_json::to_value(&of_blend.baselines).unwrap();
+        let named = serde_json::to_value(of_blend.baselines).unwrap();
         let of_baselines = named.as_object().unwrap().iter();
         let of_baselines = of_baselines.map(|(name, value)| {
             (name.clone(), (value.as_f64().unwrap() - of_blend.truth).powi(2))

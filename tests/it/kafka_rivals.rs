@@ -64,7 +64,7 @@ impl Recording {
             return Self { records: records.collect(), step_seconds: 60 };
         }
         let data = std::env::var("TICKCAST_TEST_DATA")
-            .map_or_else(|_| repository().join(".cache/data/stocks.csv"), |path| path.into());
+            .map_or_else(|_| repository().join(".cache/data/stocks.csv"), Into::into);
         let days = fs::read_to_string(data).unwrap();
         let rows = columns(&days, &["Ticker", "Date", "Adj Close", "Volume"]);
         let mut records: Vec<_> =

@@ -89,7 +89,7 @@ impl Pipelines {
 mod tests {
     use super::*;
     use crate::core::forecast::Target;
-    use crate::engine::model::manifest::{Manifest, Mode, StepSpec};
+    use crate::engine::model::manifest::{Mode, StepSpec};
     use crate::engine::test_support::manifest;
 
     #[test]
