@@ -276,7 +276,7 @@ impl Work<'_> {
             done
         };
         let mut done = thread::scope(|scope| {
-            let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(&work)).collect();
+            let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
             let mut done = Vec::new();
             for worker in workers {
                 done.extend(worker.join().unwrap_or_else(|fault| std::panic::resume_unwind(fault)));
