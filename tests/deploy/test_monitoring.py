@@ -25,6 +25,7 @@ from support import (
 # Queries of panels that are empty while all is well, with the reason.
 EXPECTED_EMPTIES = {
     "tickcast_ticks_refused_total": "shows reasons that occur, and a good feed gives none",
+    "tickcast_blend_weight": "shows what the experts of a blend weigh, and no daemon here has one",
 }
 
 # Alerts that no fault here makes fire; deploy/prometheus/tests has them with made-up series.
@@ -34,6 +35,7 @@ NOT_DRIVEN = {
     "TickcastDrift": "needs a world that changes, and many scores",
     "TickcastFeedErrors": "needs a venue that answers with errors",
     "TickcastForecastsWithheld": "needs a model that leaves its range",
+    "TickcastInputsShifted": "needs inputs unlike those of the training, for longer than this runs",
     "TickcastKafkaChangelogLost": "needs a changelog that is deleted under the daemon",
     "TickcastKafkaOffsetsLost": "needs a topic that is cut behind the group's back",
     "TickcastKafkaStatesLost": "needs states of another model in the changelog",

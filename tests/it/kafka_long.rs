@@ -91,6 +91,11 @@ fn kill_at_random(delivery: &str, kills: u32, further: &str) {
     drop(daemons);
     let settings = topics.settings(broker, delivery, "last");
     let last = start(&sealed, &assigned(&settings, further));
+    // Offsets may be committed to the end already, and states that are stored less often may not:
+    // what is committed behind these has made up for that.
+    let records = ticks(&symbols, day..day + 2);
+    produce(broker, &topics.input, &records);
+    produced.extend(records);
     await_committed(broker, &topics);
     let ended = last.stop();
     assert!(ended.status.success(), "{:?}", ended.log);
@@ -121,7 +126,10 @@ fn kill_at_random(delivery: &str, kills: u32, further: &str) {
     let daemon = start(&sealed, &patient(&calm.settings(broker, delivery, "calm")));
     await_committed(broker, &calm);
     assert!(daemon.stop().status.success());
-    assert!(states(broker, &topics) == states(broker, &calm), "the states");
+    let (found, expected) = (states(broker, &topics), states(broker, &calm));
+    for symbol in expected.keys().chain(found.keys()) {
+        assert_eq!(found.get(symbol), expected.get(symbol), "{delivery}: the state of {symbol}");
+    }
 }
 
 #[test]
