@@ -248,9 +248,9 @@ class GroupBench(Bench):
             return all(count == even for count in counts)
 
         def have_settled(members):
-            """Whether no member still catches up with the change before."""
+            """Whether each member is less than a second of the whole input behind."""
             lag = [self.metric(member, "tickcast_kafka_lag_records") for member in members]
-            return are_shared(members) and all(of is not None and of < args.rate / 4 for of in lag)
+            return are_shared(members) and all(of is not None and of < args.rate for of in lag)
 
         members = [join(), join()]
         self.until("share", lambda: are_shared(members), members)
