@@ -7,7 +7,7 @@
 * Silence: ticks come at a steady pace while an instance joins, leaves and is killed. Per partition
   the longest time without a forecast, by the broker's own clock when it appended them; the same
   without any event is the null. Partitions that were silent for nearly the session timeout when an
-  instance was killed are those that moved; the others stayed. Beside them stands the daemons' own
+  instance was killed are those that moved; the others stayed. Beside them is the daemons' own
   time to restore (`tickcast_kafka_restore_seconds`), and how many states they read for it.
 
 * With `--share SYMBOLS`, the share of one instance: what it takes to read a group of so many

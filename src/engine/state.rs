@@ -26,7 +26,7 @@ const VERSION: u16 = 6;
 /// cadence of zeros.
 const BEFORE: [(u16, &[u8]); 3] = [(2, &[0; 4]), (3, &[0]), (4, &[])];
 
-/// Layout 5, with what it lacks at its end: a byte for each field that came later, which stands for
+/// Layout 5, with what it lacks at its end: a byte for each field that came later, which means
 /// an absent one.
 const LAYOUT_5: (u16, &[u8]) = (5, &[0; 4]);
 

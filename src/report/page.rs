@@ -90,7 +90,7 @@ impl Page {
         let _ = writeln!(self.html, "<p>{}</p>", prose(text));
     }
 
-    /// A paragraph about what stands above it.
+    /// A paragraph about what is above it.
     pub fn note(&mut self, text: &str) {
         let _ = writeln!(self.html, "<p class=\"note\">{}</p>", prose(text));
     }

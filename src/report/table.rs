@@ -9,7 +9,7 @@ use super::text::prose;
 /// A table; the first row and the first column are its heads.
 pub type Table = Vec<Vec<Cell>>;
 
-/// What stands in one place of a table.
+/// One cell of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
     /// What it says.
@@ -69,7 +69,7 @@ pub(super) fn write(table: &Table, html: &mut String) {
     *html += "</table>\n</div>\n";
 }
 
-/// A table for the terminal, its columns in line; what is said more softly stands below.
+/// A table for the terminal, its columns in line; dimmed text is below.
 pub fn text(table: &Table) -> String {
     let mut lines: Vec<Vec<&str>> = Vec::new();
     for row in table {

@@ -15,6 +15,7 @@ use tickcast::core::verdict::Word;
 use tickcast::engine::model::Bundle;
 use tickcast::engine::wire::forecast::ForecastRecord;
 use tickcast::engine::wire::score::ScoreRecord;
+use tickcast::report::PaperOptions;
 use tickcast::train::backtest::{Backtest, BacktestError, Event, FoldRecord, Place, Summary};
 use tickcast::train::config;
 
@@ -130,6 +131,16 @@ fn any_number_of_jobs_gives_the_same_bytes_and_a_stopped_run_goes_on() {
     assert_eq!((summary.folds.len(), summary.seeds.len()), (4, 2));
     case.run("three", 3);
     assert_same(&case.path("one"), &case.path("three"));
+    // The report reads the results back, and comes to the figures of the summary.
+    let report = case.backtest().report(&case.path("one"), PaperOptions::default()).unwrap();
+    let (found, judged) = (report.summary(), &summary.judged);
+    let counted = found.scores[Evidence::Unseen as usize];
+    assert_eq!((&*found.version, counted), ("walk-forward", judged.figures.scores));
+    let [one, other] = [found.skill, judged.figures.skill].map(Option::unwrap);
+    assert!((one - other).abs() < 1e-12, "{one} {other}");
+    assert_eq!(found.verdict.word, judged.verdict.word);
+    assert_eq!(found.verdict.scores, judged.verdict.scores);
+    assert!(report.html().contains("walk-forward"));
 
     // Stopped after two of eight: they stay, and there is no summary.
     let done = Mutex::new(Vec::new());

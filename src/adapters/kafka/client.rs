@@ -189,7 +189,7 @@ pub(super) fn serve(observer: &Observer) {
 /// Wakes the thread of a consumer that sends heartbeats. By itself it looks once a second whether
 /// one is due, whatever `heartbeat.interval.ms` is: a question of any kind wakes it.
 pub(super) fn wake(consumer: &GroupConsumer) {
-    // Nobody needs the answer.
+    // The answer is not used.
     drop(consumer.assignment());
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Owns the numbers of records. Promises that numbers rise by one from 1, that memory is bounded
 //! by two limits, and that no call looks at more than its caller asked for, because publishers wait
-//! meanwhile. Never waits, and never looks into a record: a score that nobody has listened to is
-//! encoded by the code that encodes all of them.
+//! meanwhile. Never waits, and never looks into a record: a score that no subscriber has asked for
+//! is encoded by the code that encodes all of them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) struct Numbered {
 pub(super) enum Kept {
     /// As it is sent.
     Message(Message),
-    /// A score that came while nobody listened: it is encoded when somebody asks for it.
+    /// A score that came without a subscriber to scores: it is encoded on request.
     Score(Arc<UnencodedScore>),
 }
 

@@ -1,7 +1,7 @@
 //! A shadow beside its rival, the live model of its seat: the scores that both have of the same
 //! forecast time and truth, and nothing else.
 //!
-//! Owns what a shadow is told of its rival's scores, and the evidence of each symbol. Promises that
+//! Owns what a shadow knows of its rival's scores, and the evidence of each symbol. Promises that
 //! a score which only one of the two has is left out, that a score counts only where it counts for
 //! both, and that evidence begins again with another rival. Never waits for a score: those of the
 //! live model come first, and are forgotten with the tick that made them.

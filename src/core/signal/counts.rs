@@ -25,7 +25,7 @@ const SCORES_MAX: u64 = 1 << 53;
 /// The counts of one side, buy or sell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideCounts {
-    /// Told: the signal. Happened: the truth is beyond the threshold.
+    /// Raised: the signal. Happened: the truth is beyond the threshold.
     pub detection: Detection,
     /// Signals whose truth was a rise, seen from where the target's direction begins.
     pub rises: u64,

@@ -15,7 +15,7 @@ use crate::report::page::Page;
 use crate::report::table::{Cell, Table, heads, row};
 use crate::report::text::{count, in_unit, percent};
 
-/// What stands where there is no figure.
+/// In the place of a figure that there is not.
 const NONE: &str = "–";
 /// Interval widths for which the share of truths is shown.
 const FACTORS: [f64; 6] = [0.5, 0.8, 1.0, 1.2, 1.5, 2.0];
@@ -185,7 +185,7 @@ fn signals(report: &ReplayReport, summary: &Summary, page: &mut Page) {
         side("sell", format!("below {}", unit(thresholds.sell_below)), &counts.sell),
     ]);
     page.note(
-        "Told: the signal was given. Happened: the truth was beyond the threshold. Precision is \
+        "Raised: the signal was given. Happened: the truth was beyond the threshold. Precision is \
          the share of the raised that happened, recall the share of the happened that were raised. \
          The base rate is the share of all scores that happened: the precision of signals that \
          know nothing.",

@@ -18,7 +18,7 @@ const BASIS_POINTS: f64 = 10_000.0;
 pub struct Subject {
     /// Its name.
     pub model: String,
-    /// Its version, or what stands for several, such as `walk-forward`.
+    /// Its version, or a name for several, such as `walk-forward`.
     pub version: String,
     /// What it forecasts.
     pub target: Target,
