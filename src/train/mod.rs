@@ -19,33 +19,18 @@
 //! it the commands `tickcast train` and `tickcast backtest` name it, and `adapters::file`, which
 //! reads Parquet with it.
 
-mod activation;
-mod adam;
-mod attention;
-mod dense;
-mod dropout;
 mod error;
-mod gemm;
-mod initial;
-mod lanes;
-mod lessons;
-mod lstm;
-mod parameters;
-mod recipe;
-mod threads;
 mod trained;
 
 pub mod assess;
 pub mod backtest;
 pub mod carried;
-pub mod checkpoint;
 pub mod config;
 pub mod dataset;
 pub mod export;
 pub mod fit;
 pub mod job;
 pub mod look_ahead;
-pub mod loss;
 pub mod network;
 pub mod repeat;
 pub mod report;
@@ -58,8 +43,6 @@ pub use crate::seal::judge::{baseline, evaluate, statistics, windows};
 
 #[cfg(test)]
 mod carried_check;
-#[cfg(test)]
-mod gradient_check;
 #[cfg(test)]
 mod reference_check;
 #[cfg(test)]

@@ -61,13 +61,13 @@ use super::fit::{FitError, Progress, Stopped};
 use super::history::{History, read, sha256};
 use super::job::Job;
 use super::schedule::{Control, Fold};
-use super::threads::threads;
 use super::trained::Trained;
 use crate::core::domain::{DurationNanos, UnixNanos};
 use crate::core::features::RawFeatures;
 use crate::engine::inference::Runtime;
 use crate::engine::model::Bundle;
 use crate::report::{PaperOptions, ReplayReport};
+use crate::train::fit::threads::threads;
 
 /// Behind every step.
 const END: UnixNanos = UnixNanos::from_nanos(i64::MAX);

@@ -11,15 +11,15 @@
 
 use std::ops::Range;
 
-use super::super::lanes::{each, share};
-use super::super::lessons::{Batch, Labelled, Lessons};
-use super::super::loss::Loss;
-use super::super::network::{Network, Workspace};
-use super::super::random::Random;
-use super::super::recipe::Recipe;
-use super::super::sequences::{Place, Sequences};
 use super::states::States;
 use super::walk::Walk;
+use crate::train::fit::lanes::{each, share};
+use crate::train::fit::lessons::{Batch, Labelled, Lessons};
+use crate::train::fit::loss::Loss;
+use crate::train::fit::recipe::Recipe;
+use crate::train::network::{Network, Workspace};
+use crate::train::random::Random;
+use crate::train::sequences::{Place, Sequences};
 
 /// Learns from whole histories.
 pub(in super::super) struct Strands<'a> {

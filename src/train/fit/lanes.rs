@@ -13,9 +13,9 @@
 use std::ops::Range;
 
 use super::loss::Loss;
-use super::network::{Network, Workspace};
-use super::random::Random;
-use super::windows::Windows;
+use crate::train::network::{Network, Workspace};
+use crate::train::random::Random;
+use crate::train::windows::Windows;
 
 /// Count of windows a lane predicts at once.
 const PREDICT_BATCH: usize = 128;

@@ -10,7 +10,7 @@
 //!
 //! Never: is active outside of training; the caller clears it.
 
-use super::random::Random;
+use crate::train::random::Random;
 
 /// A mask over the output of one layer.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 //! Owns: the seam between the loop of a fit and the two kinds of examples. `fit` implements it for
 //! windows, and `carried` for rows of whole histories. Never steps an optimiser.
 
-use super::random::Random;
-use super::sequences::Place;
+use crate::train::random::Random;
+use crate::train::sequences::Place;
 
 /// Rows with a label; one each.
 #[derive(Clone, Copy, Debug)]

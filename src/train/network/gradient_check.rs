@@ -7,10 +7,10 @@
 
 use super::activation::Activation;
 use super::attention::Attention;
-use super::loss::Loss;
 use super::lstm::{Emits, Lstm};
-use super::network::{Architecture, DenseShape, LstmShape, Network, Workspace};
-use super::random::{Purpose, Random};
+use super::{Architecture, DenseShape, LstmShape, Network, Workspace};
+use crate::train::fit::loss::Loss;
+use crate::train::random::{Purpose, Random};
 
 /// Masks by layer in the order of [`Workspace::masks`]; empty where inactive.
 type Masks = Vec<Vec<f64>>;

@@ -6,7 +6,7 @@
 //!
 //! Never: knows a layer; layers say which part of their parameters gets which values.
 
-use super::random::Random;
+use crate::train::random::Random;
 
 /// Uniform in ±sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010).
 pub(crate) fn glorot_uniform(
