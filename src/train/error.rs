@@ -5,13 +5,13 @@
 
 use thiserror::Error;
 
-use super::checkpoint::CheckpointError;
 use super::dataset::DatasetError;
 use super::fit::FitError;
 use super::history::HistoryError;
 use super::network::ArchitectureError;
 use crate::core::features::{FeatureError, ScalerError};
 use crate::engine::model::BundleError;
+use crate::train::fit::checkpoint::CheckpointError;
 
 /// Why there is no bundle.
 #[derive(Debug, Error)]

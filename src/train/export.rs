@@ -19,11 +19,11 @@
 //!
 //! Never: writes a file, and never judges the network.
 
-use super::attention::Attention;
-use super::lstm::Emits;
 use super::network::{Activation, Network};
 use crate::engine::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
 use crate::engine::onnx::NodeProto;
+use crate::train::network::attention::Attention;
+use crate::train::network::lstm::Emits;
 
 /// Tells `ReduceSum` to add over the steps.
 const STEP_AXIS: &str = "step_axis";

@@ -5,12 +5,12 @@
 //! tests hold the forward pass to the formulas, and the gradients to a precision that differences
 //! of f32 losses could not reach.
 
-use super::activation::Activation;
-use super::attention::Attention;
-use super::loss::Loss;
-use super::lstm::{Emits, Lstm};
+use super::network::activation::Activation;
+use super::network::attention::Attention;
+use super::network::lstm::{Emits, Lstm};
 use super::network::{Architecture, DenseShape, LstmShape, Network, Workspace};
-use super::random::{Purpose, Random};
+use crate::train::fit::loss::Loss;
+use crate::train::random::{Purpose, Random};
 
 /// Masks by layer in the order of [`Workspace::masks`]; empty where inactive.
 type Masks = Vec<Vec<f64>>;

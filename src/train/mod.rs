@@ -2,15 +2,14 @@
 //!
 //! ```text
 //! dataset ─> fit ─> assess ─> export, report
-//!             │└─ checkpoint  └ evaluate ─> statistics; baseline, repeat
-//!             ├ windows, lanes; or sequences, carried
+//!             │         └ evaluate ─> statistics; baseline, repeat
+//!             ├ loss, adam, lanes, checkpoint; windows, or sequences and carried
 //!             └ network ─> lstm, attention, dense ─> gemm, activation, dropout
-//!               loss, adam, initial, random, parameters
-//! schedule ─> backtest: a fit and a replay for each fold
+//! config::schedule ─> backtest: a fit and a replay for each fold
 //! ```
 //!
 //! Owns: everything that learns. Training is back-propagation through time, derived by hand for
-//! the layers we have and checked against finite differences; `docs/adr/0011` tells why.
+//! the layers we have and checked against finite differences; `docs/adr/0011` says why.
 //!
 //! Promises: the same seed on the same data gives the same parameters to the last bit on one
 //! machine, on any number of threads.
@@ -19,37 +18,20 @@
 //! it the commands `tickcast train` and `tickcast backtest` name it, and `adapters::file`, which
 //! reads Parquet with it.
 
-mod activation;
-mod adam;
-mod attention;
-mod dense;
-mod dropout;
 mod error;
-mod gemm;
-mod initial;
-mod lanes;
-mod lessons;
-mod lstm;
-mod parameters;
-mod recipe;
-mod threads;
 mod trained;
 
 pub mod assess;
 pub mod backtest;
-pub mod carried;
-pub mod checkpoint;
 pub mod config;
 pub mod dataset;
 pub mod export;
 pub mod fit;
 pub mod job;
 pub mod look_ahead;
-pub mod loss;
 pub mod network;
 pub mod repeat;
 pub mod report;
-pub mod schedule;
 pub mod sequences;
 
 pub use crate::core::random;

@@ -6,10 +6,10 @@
 
 use serde::Deserialize;
 
-use super::adam::Adam;
-use super::loss::Loss;
 use super::network::{Activation, Architecture, DenseShape, LstmShape, Network};
-use super::parameters::Block;
+use crate::train::fit::adam::Adam;
+use crate::train::fit::loss::Loss;
+use crate::train::network::parameters::Block;
 
 #[derive(Deserialize)]
 struct Reference {

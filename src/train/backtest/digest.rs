@@ -6,13 +6,13 @@
 
 use sha2::{Digest, Sha256};
 
-use super::super::config::TrainConfig;
-use super::super::history::History;
-use super::super::recipe::Recipe;
-use super::super::schedule::Fold;
 use super::record::FOLD_SCHEMA;
 use crate::core::domain::{Schema, UnixNanos};
 use crate::engine::inference::Runtime;
+use crate::train::config::TrainConfig;
+use crate::train::config::schedule::Fold;
+use crate::train::fit::recipe::Recipe;
+use crate::train::history::History;
 
 /// Lower-case hexadecimal SHA-256 of the steps of each symbol before the instant that `end` gives
 /// for it.

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::super::error::TrainError;
-use super::super::schedule::ScheduleError;
 use crate::adapters::file::FileError;
 use crate::engine::inference::InferenceError;
 use crate::engine::pipeline::PipelineError;
+use crate::train::config::schedule::ScheduleError;
+use crate::train::error::TrainError;
 
 /// Why there is no summary.
 #[derive(Debug, Error)]

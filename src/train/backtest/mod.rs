@@ -55,19 +55,19 @@ use self::chain::Chain;
 use self::replay::{Input, Replayed, replay};
 use self::store::{FORECASTS_FILE, SCORES_FILE, Store, Stored};
 use super::config::TrainConfig;
+use super::config::schedule::{Control, Fold};
 use super::dataset::{Dataset, Part};
 use super::error::TrainError;
 use super::fit::{FitError, Progress, Stopped};
 use super::history::{History, read, sha256};
 use super::job::Job;
-use super::schedule::{Control, Fold};
-use super::threads::threads;
 use super::trained::Trained;
 use crate::core::domain::{DurationNanos, UnixNanos};
 use crate::core::features::RawFeatures;
 use crate::engine::inference::Runtime;
 use crate::engine::model::Bundle;
 use crate::report::{PaperOptions, ReplayReport};
+use crate::train::fit::threads::threads;
 
 /// Behind every step.
 const END: UnixNanos = UnixNanos::from_nanos(i64::MAX);

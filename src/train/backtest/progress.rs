@@ -5,8 +5,8 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use super::super::fit::Progress;
 use super::record::FoldRecord;
+use crate::train::fit::Progress;
 
 /// One fit of a backtest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::schedule::Control;
-use super::super::statistics::spread::Spread;
 use crate::core::baseline::BaselineKind;
 use crate::core::domain::UnixNanos;
 use crate::core::score::Sums;
 use crate::core::verdict::{Verdict, Word};
 use crate::engine::model::manifest::FigureSpread;
+use crate::train::config::schedule::Control;
+use crate::train::statistics::spread::Spread;
 
 /// The value of `schema` in the record of a fold.
 pub const FOLD_SCHEMA: &str = "tickcast.backtest.fold.v1";

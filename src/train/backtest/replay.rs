@@ -11,7 +11,6 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::super::schedule::Fold;
 use super::error::BacktestError;
 use crate::adapters::file::{FileRecords, RECORD_BYTES_MAX};
 use crate::core::decode::JsonDecoder;
@@ -23,6 +22,7 @@ use crate::engine::model::Bundle;
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines};
 use crate::engine::symbols::{CadencePolicy, EngineLimits, EnginePolicy, Haste};
 use crate::seal::sections::DataConfig;
+use crate::train::config::schedule::Fold;
 
 /// Records between two looks at whether to go on; no result depends on it.
 const BATCH_RECORDS: usize = 1024;

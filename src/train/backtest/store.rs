@@ -20,12 +20,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::history::sha256;
 use super::error::BacktestError;
 use super::progress::Place;
 use super::record::{FOLD_SCHEMA, FoldRecord, Summary};
 use crate::core::score::Sums;
 use crate::engine::files::read_regular_file;
+use crate::train::history::sha256;
 
 /// The folder of the folds.
 const FOLDS: &str = "folds";

@@ -3,11 +3,11 @@
 //! Owns the text of the terminal. Promises that every number in it is in the summary. Never
 //! computes one.
 
-use super::super::schedule::Control;
 use super::record::{FoldSummary, Spreads, Summary};
 use super::{Backtest, END};
 use crate::core::domain::UnixNanos;
 use crate::engine::model::manifest::FigureSpread;
+use crate::train::config::schedule::Control;
 
 /// What is about to be trained on what.
 pub fn plan(backtest: &Backtest) -> String {

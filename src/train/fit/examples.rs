@@ -3,16 +3,16 @@
 //! Owns: the two kinds of examples, windows and rows of whole histories, and how an epoch goes
 //! through windows. Promises that the loop above it is the same for both. Never steps an optimiser.
 
-use super::super::carried::Strands;
-use super::super::lanes::Lanes;
-use super::super::lessons::{Batch, Labelled, Lessons};
-use super::super::loss::Loss;
-use super::super::network::Network;
-use super::super::random::Random;
-use super::super::recipe::Recipe;
-use super::super::sequences::Sequences;
-use super::super::windows::Windows;
 use super::FitError;
+use super::lanes::Lanes;
+use super::lessons::{Batch, Labelled, Lessons};
+use super::loss::Loss;
+use super::recipe::Recipe;
+use crate::train::fit::carried::Strands;
+use crate::train::network::Network;
+use crate::train::random::Random;
+use crate::train::sequences::Sequences;
+use crate::train::windows::Windows;
 
 /// The training and the validation part.
 #[derive(Clone, Copy, Debug)]

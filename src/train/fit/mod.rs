@@ -10,21 +10,29 @@
 //! Never: prints, reads a clock or touches a file; whoever wants to show progress or to stop early
 //! does so through the observer.
 
+pub(super) mod adam;
+pub mod carried;
+pub mod checkpoint;
 mod examples;
+pub(super) mod lanes;
+pub(super) mod lessons;
+pub mod loss;
+pub(super) mod recipe;
 mod state;
+pub(super) mod threads;
 
 use std::ops::ControlFlow;
 
 use thiserror::Error;
 
 pub use self::examples::Examples;
+use self::lanes::Lanes;
+pub use self::lessons::Labelled;
+pub use self::recipe::Recipe;
 pub(super) use self::state::Best;
 pub use self::state::FitState;
-use super::lanes::Lanes;
-pub use super::lessons::Labelled;
+use self::threads::threads;
 use super::network::Network;
-pub use super::recipe::Recipe;
-use super::threads::threads;
 use super::windows::Windows;
 
 /// What one epoch came to.

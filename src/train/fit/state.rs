@@ -9,13 +9,13 @@
 
 use std::ops::ControlFlow;
 
-use super::super::adam::Adam;
-use super::super::lessons::{Batch, Lessons};
-use super::super::loss::Loss;
-use super::super::network::Network;
-use super::super::random::{Purpose, Random};
-use super::super::recipe::Recipe;
+use super::adam::Adam;
+use super::lessons::{Batch, Lessons};
+use super::loss::Loss;
+use super::recipe::Recipe;
 use super::{Epoch, Fit, FitError, Progress, Stopped};
+use crate::train::network::Network;
+use crate::train::random::{Purpose, Random};
 
 /// All that a fit is between two epochs.
 #[derive(Clone, Debug, PartialEq)]

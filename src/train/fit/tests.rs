@@ -1,9 +1,9 @@
 //! The training loop on small waves.
 
-use super::super::loss::Loss;
-use super::super::network::{Activation, Architecture, DenseShape, LstmShape};
+use super::loss::Loss;
 use super::state::clip;
 use super::*;
+use crate::train::network::{Activation, Architecture, DenseShape, LstmShape};
 
 /// Windows of a noisy wave; the label is the next value, which an LSTM learns quickly.
 fn wave(count: usize, from: usize) -> Windows {

@@ -3,15 +3,6 @@
 //! Owns what the manifest says of a run and which rows prove it. Promises that a golden case is
 //! what a daemon that begins with its steps computes. Never writes a file.
 
-use super::super::assess::Assessment;
-use super::super::carried::predict as predict_carried;
-use super::super::config::StateRule;
-use super::super::dataset::{Example, Part, scaled_rows};
-use super::super::evaluate::{TargetKind, verdict};
-use super::super::export::export;
-use super::super::fit::{Fit, predict};
-use super::super::sequences::{Place, Sequences};
-use super::super::windows::Windows;
 use super::{Job, TrainError};
 use crate::core::features::FeaturePlan;
 use crate::engine::model::Draft;
@@ -19,6 +10,15 @@ use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep
 use crate::engine::model::manifest::{
     Known, MANIFEST_SCHEMA, Manifest, Mode, TargetSpec, TrainingSpec,
 };
+use crate::train::assess::Assessment;
+use crate::train::config::StateRule;
+use crate::train::dataset::{Example, Part, scaled_rows};
+use crate::train::evaluate::{TargetKind, verdict};
+use crate::train::export::export;
+use crate::train::fit::carried::predict as predict_carried;
+use crate::train::fit::{Fit, predict};
+use crate::train::sequences::{Place, Sequences};
+use crate::train::windows::Windows;
 
 /// How far ONNX Runtime may be from the trainer, in model units, in which forecasts lie between
 /// -1 and 1. Measured: 3e-7 at most.

@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::assess::assess;
-use super::checkpoint::{self, Fingerprint};
 use super::config::TrainConfig;
 use super::dataset::Dataset;
 pub use super::error::TrainError;
@@ -24,6 +23,7 @@ use super::report::{Report, Sources};
 pub use super::trained::Trained;
 use crate::core::features::RawFeatures;
 use crate::engine::model::next_version;
+use crate::train::fit::checkpoint::{self, Fingerprint};
 
 /// Everything that is known before the fit.
 #[derive(Clone, Debug)]

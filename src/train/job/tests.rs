@@ -2,12 +2,6 @@
 
 use std::path::Path;
 
-use super::super::checkpoint::CheckpointError;
-use super::super::config;
-use super::super::config::StateRule;
-use super::super::export::export;
-use super::super::fit::{FitError, Stopped};
-use super::super::loss::Loss;
 use super::draft::{CARRIED_CASES_PER_PART, CARRIED_WINDOWS, GOLDEN_CASES_PER_PART};
 use super::*;
 use crate::core::features::ScalerKind;
@@ -15,6 +9,12 @@ use crate::core::forecast::Target;
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
 use crate::engine::test_support::onnxruntime;
+use crate::train::config;
+use crate::train::config::StateRule;
+use crate::train::export::export;
+use crate::train::fit::checkpoint::CheckpointError;
+use crate::train::fit::loss::Loss;
+use crate::train::fit::{FitError, Stopped};
 
 /// A configuration over a written history, small enough for a test.
 fn small(folder: &Path, extra: &str) -> TrainConfig {

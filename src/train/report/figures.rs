@@ -4,9 +4,9 @@
 
 use crate::engine::model::manifest::{Evaluation, FigureSpread, RepeatFigures, SignalFigures};
 
-use super::super::evaluate::{TargetKind, p_value};
 use crate::report::table::{Cell, Table};
 use crate::report::text::{in_unit as error, percent};
+use crate::train::evaluate::{TargetKind, p_value};
 
 /// The figures of one part: the model, and each baseline beside it.
 pub(super) fn evaluation(part: &Evaluation, kind: TargetKind, coverage: f64) -> Table {

@@ -23,7 +23,6 @@ use super::dataset::Dataset;
 use super::evaluate::{TargetKind, headline};
 use super::fit::Stopped;
 use super::history::History;
-use super::loss::Loss;
 use super::network::Network;
 use super::trained::Trained;
 use crate::core::domain::UnixNanos;
@@ -32,6 +31,7 @@ use crate::report::page::Page;
 use crate::report::table::{Table, text};
 use crate::report::text::capitalised;
 use crate::seal::sections::DataConfig;
+use crate::train::fit::loss::Loss;
 
 /// The name of the page.
 pub const PAGE: &str = "report.html";

@@ -3,17 +3,17 @@
 //! Owns the choice by the kind of target, and the words below each plot, which say what it shows
 //! and what it does not. Never computes a figure that the manifest has.
 
-use super::super::config::TrainConfig;
-use super::super::dataset::Part;
-use super::super::evaluate::{CALIBRATION_BINS, Outcomes, TargetKind};
-use super::super::fit::Fit;
-use super::super::history::History;
-use super::super::statistics::probability::reliability;
-use super::super::statistics::proportion::wilson;
 use crate::core::forecast::Target;
 use crate::report::page::Figure;
 use crate::report::svg::{Axis, Look, Plot, Unit, axis_label};
 use crate::report::table::Table;
+use crate::train::config::TrainConfig;
+use crate::train::dataset::Part;
+use crate::train::evaluate::{CALIBRATION_BINS, Outcomes, TargetKind};
+use crate::train::fit::Fit;
+use crate::train::history::History;
+use crate::train::statistics::probability::reliability;
+use crate::train::statistics::proportion::wilson;
 
 /// Symbols that have plots of their own; a file may have thousands.
 const SYMBOLS_MAX: usize = 3;
@@ -53,7 +53,7 @@ pub(super) fn all(
 }
 
 fn losses(fit: &Fit) -> Figure {
-    let series = |loss: fn(&super::super::fit::Epoch) -> f64| -> Vec<(f64, f64)> {
+    let series = |loss: fn(&crate::train::fit::Epoch) -> f64| -> Vec<(f64, f64)> {
         fit.epochs.iter().map(|epoch| (epoch.number as f64, loss(epoch))).collect()
     };
     let training = series(|epoch| epoch.training_loss);
@@ -90,7 +90,7 @@ struct Track {
 
 fn tracks(config: &TrainConfig, history: &History, test: &Part, outcomes: &Outcomes) -> Vec<Track> {
     let of = history.symbols().len();
-    let track = |(index, series): (usize, &super::super::history::Series)| {
+    let track = |(index, series): (usize, &crate::train::history::Series)| {
         let mut track = Track {
             symbol: series.symbol.clone(),
             of,

@@ -1,8 +1,8 @@
 //! Plots of figures that are given.
 
-use super::super::evaluate::Outcomes;
 use super::*;
 use crate::report::well_formed::assert_well_formed;
+use crate::train::evaluate::Outcomes;
 
 /// A run of one symbol whose truths and forecasts are given.
 fn figures(kind: TargetKind, values: &[f64], truths: &[f64]) -> String {
@@ -10,7 +10,7 @@ fn figures(kind: TargetKind, values: &[f64], truths: &[f64]) -> String {
         values: values.to_vec(),
         truths: truths.to_vec(),
         times: vec![UnixNanos::from_nanos(0); values.len()],
-        baselines: super::super::baseline::BaselineForecasts {
+        baselines: crate::train::baseline::BaselineForecasts {
             persistence: vec![0.0; values.len()],
             ..Default::default()
         },

@@ -3,8 +3,8 @@
 //! Owns: the seam between the loop of a fit and the two kinds of examples. `fit` implements it for
 //! windows, and `carried` for rows of whole histories. Never steps an optimiser.
 
-use super::random::Random;
-use super::sequences::Place;
+use crate::train::random::Random;
+use crate::train::sequences::Place;
 
 /// Rows with a label; one each.
 #[derive(Clone, Copy, Debug)]
@@ -16,15 +16,15 @@ pub struct Labelled<'a> {
 }
 
 /// One batch.
-pub(super) struct Batch<'a> {
+pub(in crate::train) struct Batch<'a> {
     /// The mean over its labels.
-    pub(super) loss: f64,
-    pub(super) labels: usize,
-    pub(super) gradients: &'a mut [f32],
+    pub(in crate::train) loss: f64,
+    pub(in crate::train) labels: usize,
+    pub(in crate::train) gradients: &'a mut [f32],
 }
 
 /// One way through the examples.
-pub(super) trait Lessons {
+pub(in crate::train) trait Lessons {
     /// How many things stand in another order in every epoch.
     fn items(&self) -> usize;
 

@@ -8,10 +8,10 @@
 //!
 //! Never: drops a value or learns.
 
-use super::super::lanes::{each, share};
-use super::super::network::{Network, Workspace};
-use super::super::sequences::{Place, Sequences};
 use super::states::States;
+use crate::train::fit::lanes::{each, share};
+use crate::train::network::{Network, Workspace};
+use crate::train::sequences::{Place, Sequences};
 
 /// Most sequences that go side by side, which bounds the memory.
 const SEQUENCES_MAX: usize = 128;

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::super::network::Network;
+use crate::train::network::Network;
 
 /// States of rows that are numbered from 0.
 #[derive(Clone, Debug, PartialEq)]

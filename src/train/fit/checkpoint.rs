@@ -17,9 +17,9 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::adam::Adam;
-use super::fit::{Best, Epoch, FitState};
-use super::random::Random;
+use super::{Best, Epoch, FitState};
 use crate::engine::files::read_regular_file;
+use crate::train::random::Random;
 
 const MAGIC: &[u8] = b"tickcast.checkpoint.1\n";
 const HASH_BYTES: usize = 32;
@@ -211,8 +211,8 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Purpose;
     use super::*;
+    use crate::train::random::Purpose;
 
     fn state() -> FitState {
         let mut adam = Adam::new(0.25, 3);

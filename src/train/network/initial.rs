@@ -6,7 +6,7 @@
 //!
 //! Never: knows a layer; layers say which part of their parameters gets which values.
 
-use super::random::Random;
+use crate::train::random::Random;
 
 /// Uniform in ±sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010).
 pub(crate) fn glorot_uniform(
@@ -58,8 +58,8 @@ fn narrow(value: f64) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Purpose;
     use super::*;
+    use crate::train::random::Purpose;
 
     #[test]
     fn glorot_fills_its_interval() {

@@ -8,16 +8,25 @@
 //!
 //! Never: reads data, chooses windows or decides when to stop.
 
+pub(super) mod activation;
+pub(super) mod attention;
+mod dense;
+pub(super) mod dropout;
+mod gemm;
+mod initial;
+pub(super) mod lstm;
+pub(super) mod parameters;
+
 use thiserror::Error;
 
-pub use super::activation::Activation;
-use super::attention::{Attention, AttentionBuffers};
-use super::dense::{Dense, DenseBuffers};
+pub use self::activation::Activation;
+use self::attention::{Attention, AttentionBuffers};
+use self::dense::{Dense, DenseBuffers};
 #[cfg(test)]
-use super::dropout::Dropout;
-use super::lstm::{Emits, Extent, Lstm, LstmBuffers};
-pub use super::parameters::Block;
-use super::parameters::Layout;
+use self::dropout::Dropout;
+use self::lstm::{Emits, Extent, Lstm, LstmBuffers};
+pub use self::parameters::Block;
+use self::parameters::Layout;
 use super::random::{Purpose, Random};
 
 /// Shape of a network.

@@ -13,9 +13,9 @@
 use std::ops::Range;
 
 use super::loss::Loss;
-use super::network::{Network, Workspace};
-use super::random::Random;
-use super::windows::Windows;
+use crate::train::network::{Network, Workspace};
+use crate::train::random::Random;
+use crate::train::windows::Windows;
 
 /// Count of windows a lane predicts at once.
 const PREDICT_BATCH: usize = 128;
@@ -125,12 +125,16 @@ impl<'a> Lanes<'a> {
 }
 
 /// The part of `total` items that falls to one of `lanes` lanes.
-pub(super) fn share(total: usize, lanes: usize, lane: usize) -> Range<usize> {
+pub(in crate::train) fn share(total: usize, lanes: usize, lane: usize) -> Range<usize> {
     total * lane / lanes..total * (lane + 1) / lanes
 }
 
 /// Runs `work` on every item, neighbouring items on the same thread, the first on this one.
-pub(super) fn each<T: Send>(items: &mut [T], threads: usize, work: impl Fn(usize, &mut T) + Sync) {
+pub(in crate::train) fn each<T: Send>(
+    items: &mut [T],
+    threads: usize,
+    work: impl Fn(usize, &mut T) + Sync,
+) {
     let group = items.len().div_ceil(threads);
     let run = |at: usize, items: &mut [T]| {
         items.iter_mut().enumerate().for_each(|(k, item)| work(at * group + k, item));

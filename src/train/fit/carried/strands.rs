@@ -11,18 +11,18 @@
 
 use std::ops::Range;
 
-use super::super::lanes::{each, share};
-use super::super::lessons::{Batch, Labelled, Lessons};
-use super::super::loss::Loss;
-use super::super::network::{Network, Workspace};
-use super::super::random::Random;
-use super::super::recipe::Recipe;
-use super::super::sequences::{Place, Sequences};
 use super::states::States;
 use super::walk::Walk;
+use crate::train::fit::lanes::{each, share};
+use crate::train::fit::lessons::{Batch, Labelled, Lessons};
+use crate::train::fit::loss::Loss;
+use crate::train::fit::recipe::Recipe;
+use crate::train::network::{Network, Workspace};
+use crate::train::random::Random;
+use crate::train::sequences::{Place, Sequences};
 
 /// Learns from whole histories.
-pub(in super::super) struct Strands<'a> {
+pub(in crate::train) struct Strands<'a> {
     /// Gives a value after every step.
     network: Network,
     sequences: &'a Sequences,
@@ -78,7 +78,7 @@ struct Lane {
 
 impl<'a> Strands<'a> {
     /// `network` is the one that the loss reads.
-    pub(in super::super) fn new(
+    pub(in crate::train) fn new(
         network: &Network,
         sequences: &'a Sequences,
         steps: usize,

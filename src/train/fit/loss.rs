@@ -10,8 +10,8 @@
 
 use std::borrow::Cow;
 
-use super::activation::sigmoid;
-use super::network::{Activation, Network};
+use crate::train::network::activation::sigmoid;
+use crate::train::network::{Activation, Network};
 
 /// Loss functions. `y [n]` are the network's values, `target [n]` the labels.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -26,7 +26,7 @@ use super::dense::sum_rows;
 use super::dropout::{Dropout, scale};
 use super::gemm::{Store, View, multiply};
 use super::parameters::{Block, Layout};
-use super::random::Random;
+use crate::train::random::Random;
 
 /// Shape of the layer and place of its parameters.
 #[derive(Clone, Debug)]

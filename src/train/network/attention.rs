@@ -22,7 +22,7 @@ use super::dense::sum_rows;
 use super::gemm::{Store, View, multiply};
 use super::lstm::Extent;
 use super::parameters::{Block, Layout};
-use super::random::Random;
+use crate::train::random::Random;
 
 /// Shape of the layer and place of its parameters.
 #[derive(Clone, Debug)]

@@ -1,0 +1,242 @@
+//! What to train: a TOML file over compiled-in defaults.
+//!
+//! Owns every setting of a training run. Promises that all problems are reported at once, each
+//! with its key, and that a [`TrainConfig`] that exists is consistent in itself. Never reads the
+//! environment, so that a file and the data are the whole recipe, and never opens the data.
+
+mod fit;
+mod network;
+pub mod schedule;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use config::{File, FileFormat, Value};
+
+use self::fit::fit;
+use self::network::network;
+use self::schedule::{Schedule, schedule};
+use self::window::{Window, window};
+use super::fit::Recipe;
+use super::network::Architecture;
+use crate::app::config::ConfigError;
+use crate::core::features::ScalerKind;
+use crate::core::forecast::{SignalThresholds, TARGET_KINDS, Target};
+use crate::core::step::StepRule;
+use crate::engine::model::manifest::StepSpec;
+use crate::ops::document::lines_of;
+use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
+use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
+use crate::seal::sections::{
+    CalendarChoice, DataConfig, STEPS_MAX, data, forecast, period_steps, step, unknown_field,
+};
+
+/// Every key with its default and the reason for it.
+pub const DEFAULTS: &str = include_str!("../../../config/train/default.toml");
+
+/// A checked training configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainConfig {
+    /// The folder of models.
+    pub models_root: PathBuf,
+    /// The model's name.
+    pub name: String,
+    /// The model's version; `None` is one more than the highest there is.
+    pub version: Option<String>,
+    /// Where the history is.
+    pub data: DataConfig,
+    /// What one step is.
+    pub step: StepSpec,
+    /// The same for the step code.
+    pub step_rule: StepRule,
+    /// How the days on which there are steps are found.
+    pub calendar: CalendarChoice,
+    /// Steps per window: W.
+    pub window_steps: usize,
+    /// The features in the order of the model's columns.
+    pub features: Vec<String>,
+    /// Fields beyond the standard ones that the features read.
+    pub extra_fields: Vec<String>,
+    /// How features become model units.
+    pub scaler: ScalerKind,
+    /// What is forecast.
+    pub target: Target,
+    /// How many steps ahead.
+    pub horizon_steps: usize,
+    /// The period of the seasonal baseline, 0 for none; `None` for that of the steps.
+    pub period_steps: Option<u32>,
+    /// How the history is divided.
+    pub split: Split,
+    /// The network.
+    pub architecture: Architecture,
+    /// Where the state before a row comes from.
+    pub state: StateRule,
+    /// How it is fitted.
+    pub recipe: Recipe,
+    /// Runs that differ in the seed alone, the first included.
+    pub seeds: usize,
+    /// Walk-forward folds before the test part; 0 for none.
+    pub folds: usize,
+    /// The folder of reports; `None` for no report.
+    pub reports_root: Option<PathBuf>,
+    /// The folder of the checkpoint that a fit keeps while it is under way.
+    pub work: PathBuf,
+    /// The share of truths that the interval is made to hold.
+    pub coverage: f64,
+    /// When a value becomes a signal.
+    pub signal: SignalThresholds,
+    /// When a backtest retrains.
+    pub backtest: Schedule,
+}
+
+/// Where the state before a row comes from; it decides which modes a model serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateRule {
+    /// From the window: zero before its first row. For modes `full` and `sliding`.
+    Window,
+    /// From all rows before it, without end. For mode `carried`.
+    Carried,
+}
+
+/// How the history is divided in time: training, then validation, then test.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Split {
+    /// The share at the end for the test, between 0 and 1.
+    pub test: f64,
+    /// The share of the rest, at its end, for validation, between 0 and 1.
+    pub validation: f64,
+}
+
+/// The most seeds or folds; each is a whole fit.
+pub const REPEATS_MAX: usize = 1000;
+
+/// Loads the file at `path` over the defaults.
+///
+/// # Errors
+/// [`ConfigError`] with every problem found, or the parser's words where the file is no TOML.
+pub fn load(path: &Path) -> Result<TrainConfig, ConfigError> {
+    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
+    let text = read_text(path, CONFIGURATION_BYTES_MAX)
+        .map_err(|error| refuse(vec![error.to_string()]))?;
+    read_in(&text, Some(folder_of(path))).map_err(refuse)
+}
+
+/// As [`load`], from text.
+#[cfg(test)]
+pub(super) fn read(text: &str) -> Result<TrainConfig, Vec<String>> {
+    read_in(text, None)
+}
+
+/// As [`load`], from the text of a file in `folder`.
+fn read_in(text: &str, folder: Option<PathBuf>) -> Result<TrainConfig, Vec<String>> {
+    let mut origins = Origins::new(folder);
+    for (key, line) in lines_of(text)? {
+        origins.note(&key, Place::Line(line));
+    }
+    let tree = config::Config::builder()
+        .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
+        .add_source(File::from_str(text, FileFormat::Toml))
+        .build()
+        .map_err(|_| vec!["the file and the defaults do not go together".to_owned()])?;
+    let problems = Problems::of(origins);
+    let config = check(Value::new(None, tree.cache.kind), &problems);
+    if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
+}
+
+fn check(tree: Value, problems: &Problems) -> TrainConfig {
+    let mut root = Section::root(tree, problems);
+    // Nothing is connected to.
+    root.shows_all();
+    let (models_root, name, version) = {
+        let mut section = root.section("model");
+        let parts = (section.path("root"), section.text("name"));
+        let version = section.optional_text("version");
+        section.finish();
+        (parts.0, parts.1, version)
+    };
+    let data = {
+        let mut section = root.section("data");
+        let data = data(&mut section);
+        section.finish();
+        data
+    };
+    let (step, step_rule, calendar) = step(root.section("step"));
+    let (target, horizon_steps) = {
+        let mut section = root.section("target");
+        let kind = section.choice("kind", &TARGET_KINDS.map(|kind| (kind, kind)));
+        let field = section.optional_text("field");
+        let above = section.contains("above").then(|| section.number("above", "", |_| true));
+        let target = Target::from_parts(kind, field, above).unwrap_or_else(|error| {
+            section.problem(error.part, error.problem);
+            Target::NextReturn
+        });
+        let horizon_steps = section.count("horizon_steps", 1, STEPS_MAX);
+        section.finish();
+        (target, horizon_steps)
+    };
+    let Window { steps: window_steps, features, extra_fields, scaler } =
+        window(root.section("window"), &target);
+    if let Some(error) = unknown_field(&target, &extra_fields) {
+        root.problem(&format!("target.{}", error.part), error.problem);
+    }
+    let split = split(root.section("split"));
+    let (architecture, state) = network(root.section("network"), features.len(), &target);
+    let (recipe, work) = fit(root.section("fit"), &target);
+    let (seeds, folds) = {
+        let mut section = root.section("evaluate");
+        let counts =
+            (section.count("seeds", 1, REPEATS_MAX), section.count("folds", 0, REPEATS_MAX));
+        section.finish();
+        counts
+    };
+    let period_steps = period_steps(root.section("baselines"));
+    let reports_root = {
+        let mut section = root.section("report");
+        let folder = section.optional_path("folder");
+        section.finish();
+        folder
+    };
+    let (coverage, signal) = forecast(root.section("forecast"), &target);
+    let backtest = schedule(root.section("backtest"));
+    root.finish();
+    TrainConfig {
+        models_root,
+        name,
+        version,
+        data,
+        step,
+        step_rule,
+        calendar,
+        window_steps,
+        features,
+        extra_fields,
+        scaler,
+        target,
+        horizon_steps,
+        period_steps,
+        split,
+        architecture,
+        state,
+        recipe,
+        seeds,
+        folds,
+        reports_root,
+        work,
+        coverage,
+        signal,
+        backtest,
+    }
+}
+
+fn split(mut section: Section<'_>) -> Split {
+    let share = |share: f64| share > 0.0 && share < 1.0;
+    let split = Split {
+        test: section.number("test", "between 0 and 1", share),
+        validation: section.number("validation", "between 0 and 1", share),
+    };
+    section.finish();
+    split
+}

@@ -1,0 +1,207 @@
+//! The defaults, every choice and every refusal.
+
+use super::*;
+use crate::engine::model::manifest::{EmptySteps, StepKind};
+use crate::train::fit::loss::Loss;
+
+const SMALLEST: &str = "[model]\nname = 'm'\n[data]\npath = 'x.csv'\n";
+
+#[test]
+fn the_smallest_file_trains_the_tutorial() {
+    let config = read(SMALLEST).unwrap();
+    assert_eq!(config.architecture, Architecture::tutorial(3));
+    assert_eq!(config.recipe, Recipe::default());
+    assert_eq!((config.window_steps, config.horizon_steps), (30, 1));
+    assert_eq!(config.split, Split { test: 0.2, validation: 0.2 });
+    assert_eq!(config.version, None);
+    assert_eq!(config.state, StateRule::Window);
+    assert_eq!(config.scaler, ScalerKind::Minmax);
+    assert_eq!((config.seeds, config.folds), (1, 0));
+    assert_eq!(config.reports_root.as_deref(), Some(Path::new("reports")));
+}
+
+#[test]
+fn the_configurations_that_ship_are_usable() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/train");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap() != "default.toml" {
+            load(&path).unwrap();
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 6);
+}
+
+#[test]
+fn losses_and_signals_follow_the_target() {
+    let read = |target: &str, more: &str| {
+        let sigmoid = "[network]\ndense = [{ units = 1, activation = 'sigmoid' }]\n";
+        let target = format!("[target]\nkind = '{target}'\nfield = 'volume'\n");
+        let target = target.replace("direction'\nfield = 'volume'", "direction'");
+        read(&format!("{SMALLEST}{sigmoid}{target}{more}"))
+    };
+    let log_return = self::read(&format!("{SMALLEST}[target]\nkind = 'next_log_return'\n"));
+    let log_return = log_return.unwrap();
+    assert_eq!(log_return.recipe.loss, Loss::MeanSquaredError);
+    assert_eq!((log_return.signal.buy_above, log_return.signal.sell_below), (0.02, -0.02));
+    let direction = read("next_direction", "").unwrap();
+    assert_eq!(direction.recipe.loss, Loss::BinaryCrossEntropy);
+    assert_eq!((direction.signal.buy_above, direction.signal.sell_below), (0.55, 0.45));
+    let event = read("next_event", "above = 1\n[forecast]\nbuy_above = 0.3\n").unwrap();
+    assert_eq!((event.signal.buy_above, event.signal.sell_below), (0.3, 0.0));
+    let brier = read("next_event", "above = 1\n[fit]\nloss = 'mean_squared_error'\n").unwrap();
+    assert_eq!(brier.recipe.loss, Loss::MeanSquaredError);
+    let signal = "[forecast]\nbuy_above = 2\nsell_below = 1\n";
+    let quantile = format!("[fit]\nloss = 'quantile'\nquantile = 0.75\n{signal}");
+    assert_eq!(read("next_value", &quantile).unwrap().recipe.loss, Loss::Quantile(0.75));
+
+    let problems = |target, more| read(target, more).unwrap_err();
+    let unsaid = [
+        "forecast.buy_above: must be a number in the unit of `next_value`",
+        "forecast.sell_below: must be a number in the unit of `next_value`",
+    ];
+    assert_eq!(problems("next_value", ""), unsaid);
+    let cross_entropy = format!("[fit]\nloss = 'binary_cross_entropy'\n{signal}");
+    let expected = ["fit.loss: `next_value` is no probability"];
+    assert_eq!(problems("next_value", &cross_entropy), expected);
+    let quantile = "[fit]\nloss = 'quantile'\n";
+    let expected = ["fit.loss: the quantile of a `next_direction` is 0 or 1"];
+    assert_eq!(problems("next_direction", quantile), expected);
+    assert_eq!(problems("next_event", ""), ["target.above: `next_event` needs it"]);
+}
+
+#[test]
+fn a_scaler_is_chosen_by_its_name() {
+    let read = |name: &str| read(&format!("{SMALLEST}[window]\nscaler = '{name}'\n"));
+    for (name, kind) in ScalerKind::CHOICES {
+        assert_eq!(read(name).unwrap().scaler, kind);
+    }
+    let expected = "window.scaler: `standart` is none of `minmax`, `standard`, `robust`, \
+                    `none`, did you mean `standard`?";
+    assert_eq!(read("standart").unwrap_err(), [expected]);
+}
+
+#[test]
+fn the_period_of_the_seasonal_baseline_is_that_of_the_steps_or_as_said() {
+    let read = |more: &str| read(&format!("{SMALLEST}{more}")).unwrap();
+    let period = |config: TrainConfig| config.step.period_steps(config.period_steps);
+    assert_eq!(period(read("")), Some(7), "days");
+    let open = "weekdays = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday']";
+    assert_eq!(period(read(&format!("[step]\n{open}\n"))), Some(5), "trading days");
+    let of = |seconds: u32| period(read(&format!("[step]\ninterval_seconds = {seconds}\n")));
+    assert_eq!([60, 300, 3600].map(of), [None, Some(288), Some(24)], "1,440 are too many");
+    assert_eq!([7, 7 * 86_400].map(of), [None, None]);
+    let ticks = "[step]\nkind = 'ticks'\nticks_per_step = 9\ninterval_seconds = 3600\n";
+    assert_eq!(period(read(ticks)), None, "a bar of ticks has no time of day");
+    let said = |count: u32| period(read(&format!("[baselines]\nperiod_steps = {count}\n")));
+    assert_eq!([0, 1, 1024].map(said), [None, Some(1), Some(1024)]);
+    let problems = super::read(&format!("{SMALLEST}[baselines]\nperiod_steps = 1025\n"));
+    let expected = "baselines.period_steps: must be a whole number from 0 to 1024";
+    assert_eq!(problems.unwrap_err(), [expected]);
+}
+
+#[test]
+fn steps_are_those_of_the_bundle() {
+    let read = |step: &str| read(&format!("{SMALLEST}[step]\n{step}"));
+    let config = read(
+        "kind = 'time'\ninterval_seconds = 60\noffset_seconds = 7\n\
+                       lateness_ms = 1500\nempty = 'carry'\ncarry_steps_max = 3\n\
+                       gap_steps_max = 90\n",
+    );
+    let expected = StepSpec {
+        offset_seconds: 7,
+        lateness_ms: 1500,
+        empty: EmptySteps::Carry,
+        carry_steps_max: 3,
+        gap_steps_max: Some(90),
+        ..StepSpec::time(60)
+    };
+    let config = config.unwrap();
+    assert_eq!((&config.step, Ok(config.step_rule)), (&expected, expected.rule()));
+    let ticks = read("kind = 'ticks'\nticks_per_step = 50\n").unwrap().step;
+    assert_eq!((ticks.kind, ticks.ticks_per_step), (StepKind::Ticks, 50));
+    let problems = read("kind = 'volume'\nlateness_ms = 5\n").unwrap_err();
+    let expected = [
+        "step.lateness_ms: is used where kind is `time` only",
+        "step.volume_per_step: must be above 0",
+    ];
+    assert_eq!(problems, expected);
+    let problems = read("kind = 'time'\nempty = 'carry'\n").unwrap_err();
+    assert_eq!(problems, ["step.carry_steps_max: must be from 1 to 1024"]);
+}
+
+#[test]
+fn a_state_is_carried_through_anything_but_attention() {
+    let read = |more: &str| read(&format!("{SMALLEST}[network]\nstate = 'carried'\n{more}"));
+    assert_eq!(read("").unwrap().state, StateRule::Carried);
+    let expected = "network.attention: reads a whole window, so it must be 0 where \
+                    network.state is `carried`";
+    assert_eq!(read("attention = 8\n").unwrap_err(), [expected]);
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_key() {
+    let text = "
+        [model]
+        nam = 'x'
+        [data]
+        path = 'x.csv'
+        columns = 'close'
+        symbols = ['']
+        jump_max = -0.4
+        [window]
+        features = ['close', 'next_event']
+        [split]
+        test = 1
+        [network]
+        lstm = []
+        dense = [
+          { units = 0, activation = 'selu', dropot = 0.1 },
+          { units = 2, activation = 'relu', dropout = 1.0 },
+        ]
+        [fit]
+        learning_rate = -1
+        sed = 1
+        [evaluate]
+        seeds = 0
+        fold = 3
+        [report]
+        folder = 1
+        [target]
+        kind = 'next_event'
+        field = 'rain'
+        above = 0
+        [forecast]
+        buy_above = -0.1
+        sell_below = 0
+    ";
+    let problems = read(text).unwrap_err();
+    let expected = [
+        "model.name: is missing",
+        "model.nam: unknown key, did you mean `name`?",
+        "data.columns: `close` is not a pair `name=column`, such as `close=Adj Close`",
+        "data.symbols: ``: a symbol has 1 to 256 bytes, all of them printable",
+        "data.jump_max: must be a number 0 or above",
+        "window.features: feature `next_event` is the label: its value does not exist for \
+         the newest row",
+        "target.field: `rain` is neither a standard field nor listed in extra_fields",
+        "split.test: must be a number between 0 and 1",
+        "network.dense[0].units: must be a whole number from 1 to 4096",
+        "network.dense[0].activation: `selu` is none of `linear`, `relu`, `tanh`, `sigmoid`, \
+         did you mean `relu`?",
+        "network.dense[0].dropot: unknown key, did you mean `dropout`?",
+        "network.dense[1].dropout: must be a number from 0 and below 1",
+        "network.lstm: needs at least one layer",
+        "network.dense: the last layer gives the forecast, so it needs units = 1",
+        "network.dense: `next_event` is a probability, so the last layer must be `sigmoid`",
+        "fit.learning_rate: must be a number above 0",
+        "fit.sed: unknown key, did you mean `seed`?",
+        "evaluate.seeds: must be a whole number from 1 to 1000",
+        "evaluate.fold: unknown key, did you mean `folds`?",
+        "report.folder: must be a text, not a number",
+        "forecast.sell_below: is above buy_above",
+    ];
+    assert_eq!(problems, expected);
+}
