@@ -85,8 +85,8 @@ pub(crate) fn judge_times(command: &mut Command) {
     }
 }
 
-/// Has a daemon creep from its start on: it is left stopped where its address is known. Without it, a
-/// daemon on a busy machine can be done with its recording before the test looks for the first time.
+/// Has a daemon creep from its start on: it is left stopped where its address is known. Without
+/// it, a daemon on a busy machine can be done with its recording before the test first looks.
 pub(crate) fn creep_from_the_start(command: &mut Command) {
     command.env(CREEPING.0, CREEPING.1);
 }
