@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::carried::predict;
 use super::fit::{Examples, Fit, FitState, Labelled, Progress, Recipe, fit, resume};
-use super::network::{Activation, Architecture, DenseShape, LstmShape, Network};
+use super::network::{Activation, Architecture, DenseShape, Network, RecurrentShape};
 use super::random::{Purpose, Random};
 use super::sequences::{Place, Sequences};
 use super::windows::Windows;
@@ -72,9 +72,13 @@ impl Latch {
 fn network(dropout: f32) -> Network {
     let shape = Architecture {
         inputs: 1,
-        lstm: vec![LstmShape { units: 6, recurrent_dropout: dropout, dropout }],
-        attention: None,
-        dense: vec![DenseShape { units: 1, activation: Activation::Tanh, dropout: 0.0 }],
+        recurrent: vec![RecurrentShape {
+            recurrent_dropout: dropout,
+            dropout,
+            ..RecurrentShape::lstm(6)
+        }],
+        dense: vec![DenseShape::new(1, Activation::Tanh)],
+        ..Architecture::default()
     };
     Network::new(shape).unwrap()
 }
