@@ -14,16 +14,13 @@ mod convolution;
 mod dense;
 pub(super) mod dropout;
 mod gemm;
-mod gru;
+pub(super) mod gru;
 mod initial;
 mod layer;
-mod lstm;
-mod parameters;
+pub(super) mod lstm;
+pub(super) mod parameters;
 mod recurrent;
 mod stack;
-
-#[cfg(test)]
-mod gradient_check;
 
 use thiserror::Error;
 

@@ -5,9 +5,11 @@
 //! tests hold the forward pass to the formulas, and the gradients to a precision that differences
 //! of f32 losses could not reach.
 
-use super::{
-    Activation, AnyLayer, Architecture, Attention, Block, Cell, Convolution, ConvolutionShape, Dense,
-    DenseShape, Emits, Gru, Layer, Lstm, Network, RecurrentShape, Workspace,
+use super::network::gru::Gru;
+use super::network::lstm::Lstm;
+use super::network::{
+    Activation, AnyLayer, Architecture, Attention, Block, Cell, Convolution, ConvolutionShape,
+    Dense, DenseShape, Emits, Layer, Network, RecurrentShape, Workspace,
 };
 use crate::train::fit::loss::Loss;
 use crate::train::random::{Purpose, Random};
