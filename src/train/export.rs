@@ -120,7 +120,9 @@ fn write_convolution(writer: &mut GraphWriter, layer: &Convolution, parameters: 
         NodeProto::new("Conv", name, &reads, &[output]).with_ints("pads", &[before, 0])
     });
     if let Some(operator) = operator(layer.activation) {
-        push("function", &|name, value, output| NodeProto::new(operator, name, &[value], &[output]));
+        push("function", &|name, value, output| {
+            NodeProto::new(operator, name, &[value], &[output])
+        });
     }
     push("steps", &|name, value, output| {
         NodeProto::new("Transpose", name, &[value], &[output]).with_ints("perm", &[2, 0, 1])

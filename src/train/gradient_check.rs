@@ -223,9 +223,8 @@ impl Case {
                 let hidden = &mut hidden[window];
                 let masked = masked(hidden, recurrent_mask, window);
                 let of_x = |row: usize| b[row] + dot(&w[row * width..][..width], x);
-                let of_h = |row: usize| {
-                    b[3 * units + row] + dot(&r[row * units..][..units], &masked)
-                };
+                let of_h =
+                    |row: usize| b[3 * units + row] + dot(&r[row * units..][..units], &masked);
                 for k in 0..units {
                     let gate = |at: usize| logistic(of_x(at * units + k) + of_h(at * units + k));
                     let (update, reset) = (gate(0), gate(1));
@@ -239,13 +238,7 @@ impl Case {
     }
 
     /// What a recurrent layer hands on of its states `[T, B, H]`.
-    fn emitted(
-        &self,
-        emits: Emits,
-        mut states: Vec<f64>,
-        units: usize,
-        mask: &[f64],
-    ) -> Vec<f64> {
+    fn emitted(&self, emits: Emits, mut states: Vec<f64>, units: usize, mask: &[f64]) -> Vec<f64> {
         if emits == Emits::LastStep {
             states.drain(..(self.steps - 1) * self.batch * units);
         }
@@ -385,11 +378,7 @@ fn dense(units: usize, activation: Activation, dropout: f32) -> DenseShape {
 }
 
 /// Recurrent layers below dense ones.
-fn stack(
-    inputs: usize,
-    recurrent: Vec<RecurrentShape>,
-    dense: Vec<DenseShape>,
-) -> Architecture {
+fn stack(inputs: usize, recurrent: Vec<RecurrentShape>, dense: Vec<DenseShape>) -> Architecture {
     Architecture { inputs, recurrent, dense, ..Architecture::default() }
 }
 
@@ -416,9 +405,8 @@ fn a_stack_hands_gradients_down_through_every_step() {
         let head = vec![dense(1, Activation::Tanh, 0.0)];
         let shapes = [(5, 0.2, 0.3), (4, 0.0, 0.0), (3, 0.3, 0.0)];
         let layers = cells.into_iter().zip(shapes);
-        let layers = layers.map(|(cell, (units, recurrent, output))| {
-            layer(cell, units, recurrent, output)
-        });
+        let layers =
+            layers.map(|(cell, (units, recurrent, output))| layer(cell, units, recurrent, output));
         Case::new(stack(2, layers.collect(), head), 5, 3).check();
     }
 }
@@ -472,11 +460,7 @@ fn a_convolution_in_front() {
         for cell in CELLS {
             let shape = Architecture {
                 convolution: convolution.clone(),
-                ..stack(
-                    3,
-                    vec![layer(cell, 5, 0.3, 0.2)],
-                    vec![dense(1, Activation::Tanh, 0.0)],
-                )
+                ..stack(3, vec![layer(cell, 5, 0.3, 0.2)], vec![dense(1, Activation::Tanh, 0.0)])
             };
             Case::new(shape.clone(), 6, 5).check();
             Case::new(Architecture { attention: Some(3), ..shape }, 6, 3).check();

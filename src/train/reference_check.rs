@@ -176,8 +176,7 @@ fn forward_and_one_step_of_adam_are_those_of_keras() {
         ..Architecture::default()
     });
     let network = network.unwrap();
-    let [before, theirs] =
-        check("lstm", &network, Loss::MeanSquaredError, &reference, None);
+    let [before, theirs] = check("lstm", &network, Loss::MeanSquaredError, &reference, None);
     // A first step of Adam is as long as the rate unless the gradient is about as small as epsilon.
     let rate = reference.learning_rate as f32;
     let moves = || before.iter().zip(&theirs).map(|(a, b)| (a - b).abs());
@@ -208,7 +207,8 @@ fn every_other_layer_and_loss_is_that_of_keras() {
             "gru" => RecurrentShape::new(Cell::Gru, *units),
             other => panic!("a reference with the cell {other}"),
         });
-        let dense = case.dense.iter().map(|(units, name)| DenseShape::new(*units, activation(name)));
+        let dense =
+            case.dense.iter().map(|(units, name)| DenseShape::new(*units, activation(name)));
         let shape = Architecture {
             inputs: case.reference.inputs[0][0].len(),
             convolution,

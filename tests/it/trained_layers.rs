@@ -94,7 +94,8 @@ fn gru_layers_forecast_live_what_the_trainer_computed() {
     let layers = "[{ units = 8, recurrent_dropout = 0.1 }, { units = 5, dropout = 0.1 }]";
     let run = Run::new(&format!("network.gru = {layers}"));
     assert_eq!(run.manifest().modes, [Mode::Full, Mode::Sliding]);
-    for (mode, runtime) in [("full", "onnxruntime"), ("sliding", "onnxruntime"), ("sliding", "native")]
+    for (mode, runtime) in
+        [("full", "onnxruntime"), ("sliding", "onnxruntime"), ("sliding", "native")]
     {
         run.serve(mode, runtime);
     }

@@ -39,10 +39,8 @@ pub(super) fn network(
     let states = [("window", StateRule::Window), ("carried", StateRule::Carried)];
     let state = section.choice("state", &states);
     if state == StateRule::Carried {
-        let whole = [
-            ("attention", attention.is_some()),
-            ("convolution.filters", convolution.is_some()),
-        ];
+        let whole =
+            [("attention", attention.is_some()), ("convolution.filters", convolution.is_some())];
         for (name, _) in whole.into_iter().filter(|(_, is_there)| *is_there) {
             let problem = "reads a whole window, so it must be 0 where network.state is `carried`";
             section.problem(name, problem);

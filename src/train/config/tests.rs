@@ -1,9 +1,9 @@
 //! The defaults, every choice and every refusal.
 
 use super::*;
-use crate::train::network::{Activation, ConvolutionShape, RecurrentShape};
 use crate::engine::model::manifest::{EmptySteps, StepKind};
 use crate::train::fit::loss::Loss;
+use crate::train::network::{Activation, ConvolutionShape, RecurrentShape};
 
 const SMALLEST: &str = "[model]\nname = 'm'\n[data]\npath = 'x.csv'\n";
 

@@ -120,13 +120,7 @@ impl Layer for Gru {
     }
 
     /// `input [T, B, I]` to `[T, B, H]` or `[B, H]`.
-    fn forward(
-        &self,
-        parameters: &[f32],
-        input: &[f32],
-        extent: Extent,
-        buffers: &mut GruBuffers,
-    ) {
+    fn forward(&self, parameters: &[f32], input: &[f32], extent: Extent, buffers: &mut GruBuffers) {
         let units = self.units();
         let state = extent.batch * units;
         let rows = extent.steps * extent.batch;

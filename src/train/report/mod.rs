@@ -146,7 +146,8 @@ pub fn describe(network: &Network) -> String {
         .iter()
         .map(|layer| format!("Dense {} {}", layer.units, function(layer.activation)));
     let attention = architecture.attention.map(|units| format!("attention {units}"));
-    let layers: Vec<_> = convolution.into_iter().chain(recurrent).chain(attention).chain(dense).collect();
+    let layers: Vec<_> =
+        convolution.into_iter().chain(recurrent).chain(attention).chain(dense).collect();
     format!("{} ({} parameters)", layers.join(", "), network.parameter_count())
 }
 

@@ -72,9 +72,8 @@ impl Loss {
                 gradient.extend(pairs.map(|(y, target)| weight * slope(y - target)));
             }
             Self::Huber(delta) => {
-                gradient.extend(
-                    pairs.map(|(y, target)| weight * (y - target).clamp(-delta, delta)),
-                );
+                gradient
+                    .extend(pairs.map(|(y, target)| weight * (y - target).clamp(-delta, delta)));
             }
             Self::BinaryCrossEntropy => {
                 gradient.extend(pairs.map(|(&z, target)| weight * (sigmoid(z) - target)));
