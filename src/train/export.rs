@@ -11,10 +11,10 @@
 //! A GRU stands where an LSTM does, with h alone.
 //!
 //! With attention, the states of the last recurrent layer after every step go through `MatMul`,
-//! `Add`, `Tanh`, `MatMul`, `Softmax` over T, `Mul` and `ReduceSum` to one `[B,H]`. A convolution in
-//! front is `Transpose` to `[B,F,T]`, `Conv` with K - 1 zeros in front of T, its function, and
-//! `Transpose` back to `[T,B,C]`. Such graphs need the whole window, so they have no state inputs and
-//! serve mode `full` alone.
+//! `Add`, `Tanh`, `MatMul`, `Softmax` over T, `Mul` and `ReduceSum` to one `[B,H]`. A convolution
+//! in front is `Transpose` to `[B,F,T]`, `Conv` with K - 1 zeros in front of T, its function, and
+//! `Transpose` back to `[T,B,C]`. Such graphs need the whole window, so they have no state inputs
+//! and serve mode `full` alone.
 //!
 //! T and B are symbolic, states are `[1,B,H]`, operator set 17, file format 8, which every runtime
 //! of the last years reads.

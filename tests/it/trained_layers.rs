@@ -1,5 +1,5 @@
-//! Every kind of layer and loss: trained, sealed, and served by a daemon that must forecast what the
-//! trainer computed.
+//! Every kind of layer and loss: trained, sealed, and served by a daemon that must forecast what
+//! the trainer computed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,8 +52,8 @@ impl Run {
         self.folder.path().join(name).display().to_string()
     }
 
-    /// Serves the history in a mode with a runtime, and compares each forecast of the validation and
-    /// the test part with the trainer's output.
+    /// Serves the history in a mode with a runtime, and compares each forecast of the validation
+    /// and the test part with the trainer's output.
     fn serve(&self, mode: &str, runtime: &str) {
         let settings = format!(
             "source.kind = 'file'\nsource.path = '{}'\nmodel.mode = '{mode}'\n\

@@ -1,8 +1,8 @@
 //! Writing graphs: recurrent layers with their states in and out, and dense layers.
 //!
 //! Owns the names in a graph of ours and how its layers are wired. Promises inputs `x [T,B,F]` and,
-//! for each recurrent layer, `h [1,B,H]` and for an LSTM also `c [1,B,H]`, outputs `y [B,K]` and the
-//! new states, with `T` and `B` symbolic, and that equal weights give equal bytes. Never makes
+//! for each recurrent layer, `h [1,B,H]` and for an LSTM also `c [1,B,H]`, outputs `y [B,K]` and
+//! the new states, with `T` and `B` symbolic, and that equal weights give equal bytes. Never makes
 //! weights up, and never writes a constant that no node reads.
 
 use std::collections::HashSet;

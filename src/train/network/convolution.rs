@@ -3,10 +3,10 @@
 //! Owns: for each step t of `x [T, B, F]` and C filters of K steps
 //!
 //! ```text
-//! y_t = f(sum over k of x_(t - K + 1 + k) W_k + b)      x before the first step of the window is zero
+//! y_t = f(sum over k of x_(t - K + 1 + k) W_k + b)        k from 0 to K - 1
 //! ```
 //!
-//! and its derivatives. `W [K F, C]` lies as in Keras' `Conv1D` with causal padding: one `[F, C]`
+//! with x zero before the first step of the window, and its derivatives. `W [K F, C]` lies as in Keras' `Conv1D` with causal padding: one `[F, C]`
 //! for each k, the newest step last.
 //!
 //! Promises: each k is one product for all steps that reach so far back. `forward` before

@@ -3,7 +3,7 @@
 //! Owns: for each step t of `x [T, B, I]`
 //!
 //! ```text
-//! a = W x_t + b         u = R (m * h_(t-1)) + d     three blocks of H each: update, reset, candidate
+//! a = W x_t + b       u = R (m * h_(t-1)) + d       three blocks of H: update, reset, candidate
 //! z, r = sigmoid(a_z + u_z, a_r + u_r)              g = tanh(a_g + r u_g)
 //! h_t = g + z (h_(t-1) - g)
 //! ```

@@ -1,7 +1,7 @@
 //! The recurrent states of many rows, between two runs of a network.
 //!
-//! Owns the states of every recurrent layer, for each of a number of rows. Promises to be zero where
-//! nothing was stored. Never has a gradient: a state that is handed on is a constant.
+//! Owns the states of every recurrent layer, for each of a number of rows. Promises to be zero
+//! where nothing was stored. Never has a gradient: a state that is handed on is a constant.
 
 use std::ops::Range;
 
