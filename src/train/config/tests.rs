@@ -82,8 +82,8 @@ fn losses_and_signals_follow_the_target() {
     assert_eq!(problems("next_direction", "[fit]\nloss = 'mean_absolute_error'\n"), expected);
     let expected = ["fit.loss: its minimum is no probability, and `next_direction` is one"];
     assert_eq!(problems("next_direction", "[fit]\nloss = 'huber'\n"), expected);
-    let problem = ["fit.huber_delta: must be a number above 0"];
-    assert_eq!(problems("next_value", &format!("[fit]\nhuber_delta = 0\n{signal}")), problem);
+    let delta = format!("[fit]\nhuber_delta = 0\n{signal}");
+    assert_eq!(problems("next_value", &delta), ["fit.huber_delta: must be a number above 0"]);
     assert_eq!(problems("next_event", ""), ["target.above: `next_event` needs it"]);
 }
 

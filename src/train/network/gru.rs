@@ -46,7 +46,6 @@ pub(crate) struct Gru {
 #[derive(Clone, Debug)]
 pub(crate) struct GruBuffers {
     hidden: Hidden,
-    units: usize,
     /// z, r and g `[T, B, 3H]`; `backward` replaces them by the gradients of a.
     gates: Vec<f32>,
     /// u `[T, B, 3H]`; `backward` replaces it by its gradients.
@@ -111,7 +110,6 @@ impl Layer for Gru {
         let sequence = extent.steps * state;
         GruBuffers {
             hidden: Hidden::new(units, self.emits, self.rates, extent),
-            units,
             gates: Vec::with_capacity(3 * sequence),
             products: Vec::with_capacity(3 * sequence),
             recurrent_transposed: vec![0.0; 3 * units * units],

@@ -348,7 +348,7 @@ impl Network {
         let Workspace { extent, input, layers } = workspace;
         for (at, layer) in self.layers.iter().enumerate() {
             let (below, here) = layers.split_at_mut(at);
-            let input = below.last().map_or(&input[..], |below| below.of().output(*extent));
+            let input = below.last().map_or(&input[..], |below| below.output(*extent));
             layer.forward(parameters, input, *extent, &mut here[0]);
         }
         workspace.output()
@@ -362,13 +362,13 @@ impl Network {
             let (below, here) = layers.split_at_mut(at);
             let mut below = below.last_mut();
             // A gradient's buffer is lent out while the value beside it is read.
-            let lent = |below: &mut &mut AnyBuffers| std::mem::take(below.of_mut().d_output());
+            let lent = |below: &mut &mut AnyBuffers| std::mem::take(below.d_output());
             let mut d_input = below.as_mut().map(lent);
-            let from = below.as_ref().map_or(&input[..], |below| below.of().output(*extent));
+            let from = below.as_ref().map_or(&input[..], |below| below.output(*extent));
             let here = &mut here[0];
             layer.backward(parameters, from, *extent, here, gradients, d_input.as_mut());
             if let (Some(below), Some(d_input)) = (below, d_input) {
-                *below.of_mut().d_output() = d_input;
+                *below.d_output() = d_input;
             }
         }
     }
@@ -386,33 +386,33 @@ impl Workspace {
     /// Draws the dropout masks of the next run, layer by layer. The sizes must be set.
     pub(crate) fn draw_masks(&mut self, random: &mut Random) {
         let extent = self.extent;
-        self.layers.iter_mut().for_each(|layer| layer.of_mut().draw_masks(extent, random));
+        self.layers.iter_mut().for_each(|layer| layer.draw_masks(extent, random));
     }
 
     /// Makes all masks inactive, as they are when a network is used.
     pub(crate) fn clear_masks(&mut self) {
         for layer in &mut self.layers {
-            layer.of_mut().masks().into_iter().for_each(Dropout::clear);
+            layer.masks().into_iter().for_each(Dropout::clear);
         }
     }
 
     /// Starts the next run from these states instead of zero, `[B, H]` each, in the order of
     /// [`Network::state_widths`].
     pub fn carry_states<'s>(&mut self, mut states: impl Iterator<Item = &'s [f32]>) {
-        self.layers.iter_mut().for_each(|layer| layer.of_mut().carry_state(&mut states));
+        self.layers.iter_mut().for_each(|layer| layer.carry_state(&mut states));
         assert!(states.next().is_none(), "one state for each of the network's");
     }
 
     /// The states after the last step, `[B, H]` each, in the same order.
     pub fn last_states(&self) -> Vec<&[f32]> {
         let mut states = Vec::new();
-        self.layers.iter().for_each(|layer| layer.of().last_state(self.extent, &mut states));
+        self.layers.iter().for_each(|layer| layer.last_state(self.extent, &mut states));
         states
     }
 
     /// The values of the last `forward`, `[B, K]` or `[T, B, K]`.
     pub fn output(&self) -> &[f32] {
-        self.layers.last().expect("a network has a dense layer").of().output(self.extent)
+        self.layers.last().expect("a network has a dense layer").output(self.extent)
     }
 
     /// The values of the last `forward`, and the gradient of the loss with respect to them, to be
@@ -426,6 +426,6 @@ impl Workspace {
 
     #[cfg(test)]
     pub(crate) fn masks(&mut self) -> Vec<&mut Dropout> {
-        self.layers.iter_mut().flat_map(|layer| layer.of_mut().masks()).collect()
+        self.layers.iter_mut().flat_map(Buffers::masks).collect()
     }
 }

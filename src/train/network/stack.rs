@@ -6,6 +6,7 @@
 use super::attention::Attention;
 use super::convolution::Convolution;
 use super::dense::Dense;
+use super::dropout::Dropout;
 use super::gru::Gru;
 use super::layer::{Buffers, Extent, Layer};
 use super::lstm::Lstm;
@@ -88,19 +89,45 @@ macro_rules! kinds {
         }
 
         impl AnyBuffers {
-            pub(crate) fn of(&self) -> &dyn Buffers {
+            fn of(&self) -> &dyn Buffers {
                 match self {
                     $(Self::$kind(buffers) => buffers),+
                 }
             }
 
-            pub(crate) fn of_mut(&mut self) -> &mut dyn Buffers {
+            fn of_mut(&mut self) -> &mut dyn Buffers {
                 match self {
                     $(Self::$kind(buffers) => buffers),+
                 }
             }
         }
     };
+}
+
+impl Buffers for AnyBuffers {
+    fn output(&self, extent: Extent) -> &[f32] {
+        self.of().output(extent)
+    }
+
+    fn d_output(&mut self) -> &mut Vec<f32> {
+        self.of_mut().d_output()
+    }
+
+    fn draw_masks(&mut self, extent: Extent, random: &mut Random) {
+        self.of_mut().draw_masks(extent, random);
+    }
+
+    fn masks(&mut self) -> Vec<&mut Dropout> {
+        self.of_mut().masks()
+    }
+
+    fn carry_state<'s>(&mut self, states: &mut dyn Iterator<Item = &'s [f32]>) {
+        self.of_mut().carry_state(states);
+    }
+
+    fn last_state<'a>(&'a self, extent: Extent, states: &mut Vec<&'a [f32]>) {
+        self.of().last_state(extent, states);
+    }
 }
 
 kinds!(Convolution, Lstm, Gru, Attention, Dense);
