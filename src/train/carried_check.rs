@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::fit::carried::predict;
 use super::fit::{Examples, Fit, FitState, Labelled, Progress, Recipe, fit, resume};
-use super::network::{Activation, Architecture, DenseShape, LstmShape, Network};
+use super::network::{Activation, Architecture, Cell, DenseShape, Network, RecurrentShape};
 use super::random::{Purpose, Random};
 use super::sequences::{Place, Sequences};
 use super::windows::Windows;
@@ -70,11 +70,15 @@ impl Latch {
 }
 
 fn network(dropout: f32) -> Network {
+    network_of(Cell::Lstm, dropout)
+}
+
+fn network_of(cell: Cell, dropout: f32) -> Network {
     let shape = Architecture {
         inputs: 1,
-        lstm: vec![LstmShape { units: 6, recurrent_dropout: dropout, dropout }],
-        attention: None,
-        dense: vec![DenseShape { units: 1, activation: Activation::Tanh, dropout: 0.0 }],
+        recurrent: vec![RecurrentShape { cell, units: 6, recurrent_dropout: dropout, dropout }],
+        dense: vec![DenseShape::new(1, Activation::Tanh)],
+        ..Architecture::default()
     };
     Network::new(shape).unwrap()
 }
@@ -96,9 +100,11 @@ fn bits(values: &[f32]) -> Vec<u32> {
 fn what_lies_before_the_window_is_learned_by_a_carried_state_alone() {
     let latch = Latch::new(&[600, 500]);
     let recipe = Recipe { epochs: 60, patience: 60, ..recipe() };
-    let carried = fitted(&latch, &network(0.0), &recipe);
     let loss = |fit: &Fit| fit.epochs[fit.best_epoch - 1].validation_loss;
-    assert!(loss(&carried) < 0.03, "carried: {}", loss(&carried));
+    for cell in [Cell::Lstm, Cell::Gru] {
+        let carried = fitted(&latch, &network_of(cell, 0.0), &recipe);
+        assert!(loss(&carried) < 0.03, "carried, {cell:?}: {}", loss(&carried));
+    }
     let (training, validation) = (latch.windows(&latch.training), latch.windows(&latch.validation));
     let examples = Examples::Windows { training: &training, validation: &validation };
     let recipe = Recipe { epochs: 20, batch: 32, ..recipe };
@@ -147,8 +153,13 @@ fn a_session_goes_on_as_if_it_had_never_stopped() {
 
 #[test]
 fn a_value_has_seen_every_row_before_it_and_none_after_it() {
+    value_of_the_past(Cell::Lstm);
+    value_of_the_past(Cell::Gru);
+}
+
+fn value_of_the_past(cell: Cell) {
     let latch = Latch::new(&[100, 37]);
-    let network = network(0.0);
+    let network = network_of(cell, 0.0);
     let parameters = network.initial_parameters(1);
     let places: Vec<Place> = (0..100)
         .map(|row| Place { sequence: 0, row })

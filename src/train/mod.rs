@@ -4,7 +4,7 @@
 //! dataset ─> fit ─> assess ─> export, report
 //!             │         └ evaluate ─> statistics; baseline, repeat
 //!             ├ loss, adam, lanes, checkpoint; windows, or sequences and carried
-//!             └ network ─> lstm, attention, dense ─> gemm, activation, dropout
+//!             └ network ─> convolution, lstm, gru, attention, dense ─> gemm, activation, dropout
 //! config::schedule ─> backtest: a fit and a replay for each fold
 //! ```
 //!

@@ -88,4 +88,6 @@ mod tidy;
 mod times;
 #[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "train")]
+mod trained_layers;
 mod venues;

@@ -30,11 +30,14 @@ fn loss(section: &mut Section<'_>, target: &Target) -> Loss {
     let choices = [
         ("auto", None),
         ("mean_squared_error", Some(Loss::MeanSquaredError)),
+        ("mean_absolute_error", Some(Loss::MeanAbsoluteError)),
+        ("huber", Some(Loss::Huber(1.0))),
         ("binary_cross_entropy", Some(Loss::BinaryCrossEntropy)),
         ("quantile", Some(Loss::Quantile(0.5))),
     ];
     let chosen = section.choice("loss", &choices);
     let quantile = section.number("quantile", "between 0 and 1", |q| q > 0.0 && q < 1.0);
+    let delta = section.number("huber_delta", "above 0", |delta| delta > 0.0) as f32;
     let probability = target.is_probability();
     match chosen {
         None if probability => Loss::BinaryCrossEntropy,
@@ -48,7 +51,19 @@ fn loss(section: &mut Section<'_>, target: &Target) -> Loss {
             section.problem("loss", format_args!("the quantile of a `{label}` is 0 or 1"));
             Loss::Quantile(quantile as f32)
         }
+        Some(Loss::MeanAbsoluteError) if probability => {
+            let label = target.label();
+            section.problem("loss", format_args!("the median of a `{label}` is 0 or 1"));
+            Loss::MeanAbsoluteError
+        }
+        Some(Loss::Huber(_)) if probability => {
+            let label = target.label();
+            let problem = format_args!("its minimum is no probability, and `{label}` is one");
+            section.problem("loss", problem);
+            Loss::Huber(delta)
+        }
         Some(Loss::Quantile(_)) => Loss::Quantile(quantile as f32),
+        Some(Loss::Huber(_)) => Loss::Huber(delta),
         Some(loss) => loss,
     }
 }

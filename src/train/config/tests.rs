@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::model::manifest::{EmptySteps, StepKind};
 use crate::train::fit::loss::Loss;
+use crate::train::network::{Activation, ConvolutionShape, RecurrentShape};
 
 const SMALLEST: &str = "[model]\nname = 'm'\n[data]\npath = 'x.csv'\n";
 
@@ -56,6 +57,14 @@ fn losses_and_signals_follow_the_target() {
     let signal = "[forecast]\nbuy_above = 2\nsell_below = 1\n";
     let quantile = format!("[fit]\nloss = 'quantile'\nquantile = 0.75\n{signal}");
     assert_eq!(read("next_value", &quantile).unwrap().recipe.loss, Loss::Quantile(0.75));
+    for (words, loss) in [
+        ("loss = 'huber'", Loss::Huber(1.0)),
+        ("loss = 'huber'\nhuber_delta = 0.25", Loss::Huber(0.25)),
+        ("loss = 'mean_absolute_error'", Loss::MeanAbsoluteError),
+    ] {
+        let more = format!("[fit]\n{words}\n{signal}");
+        assert_eq!(read("next_value", &more).unwrap().recipe.loss, loss);
+    }
 
     let problems = |target, more| read(target, more).unwrap_err();
     let unsaid = [
@@ -69,6 +78,12 @@ fn losses_and_signals_follow_the_target() {
     let quantile = "[fit]\nloss = 'quantile'\n";
     let expected = ["fit.loss: the quantile of a `next_direction` is 0 or 1"];
     assert_eq!(problems("next_direction", quantile), expected);
+    let expected = ["fit.loss: the median of a `next_direction` is 0 or 1"];
+    assert_eq!(problems("next_direction", "[fit]\nloss = 'mean_absolute_error'\n"), expected);
+    let expected = ["fit.loss: its minimum is no probability, and `next_direction` is one"];
+    assert_eq!(problems("next_direction", "[fit]\nloss = 'huber'\n"), expected);
+    let delta = format!("[fit]\nhuber_delta = 0\n{signal}");
+    assert_eq!(problems("next_value", &delta), ["fit.huber_delta: must be a number above 0"]);
     assert_eq!(problems("next_event", ""), ["target.above: `next_event` needs it"]);
 }
 
@@ -133,12 +148,45 @@ fn steps_are_those_of_the_bundle() {
 }
 
 #[test]
-fn a_state_is_carried_through_anything_but_attention() {
+fn a_state_is_carried_through_anything_but_attention_and_a_convolution() {
     let read = |more: &str| read(&format!("{SMALLEST}[network]\nstate = 'carried'\n{more}"));
     assert_eq!(read("").unwrap().state, StateRule::Carried);
-    let expected = "network.attention: reads a whole window, so it must be 0 where \
-                    network.state is `carried`";
-    assert_eq!(read("attention = 8\n").unwrap_err(), [expected]);
+    assert_eq!(read("gru = [{ units = 8 }]\n").unwrap().state, StateRule::Carried);
+    for (key, more) in [
+        ("attention", "attention = 8\n"),
+        ("convolution.filters", "convolution = { filters = 8 }\n"),
+    ] {
+        let expected = format!(
+            "network.{key}: reads a whole window, so it must be 0 where network.state is `carried`"
+        );
+        assert_eq!(read(more).unwrap_err(), [expected]);
+    }
+}
+
+#[test]
+fn gru_layers_and_a_convolution_are_read() {
+    let read = |network: &str| read(&format!("{SMALLEST}[network]\n{network}\n"));
+    let gru = "gru = [{ units = 9, recurrent_dropout = 0.1 }, { units = 4, dropout = 0.2 }]";
+    let shape = read(gru).unwrap().architecture;
+    let expected = [
+        RecurrentShape { recurrent_dropout: 0.1, ..RecurrentShape::gru(9) },
+        RecurrentShape { dropout: 0.2, ..RecurrentShape::gru(4) },
+    ];
+    assert_eq!((&shape.recurrent[..], shape.convolution), (&expected[..], None));
+    let convolution = |more: &str| read(&format!("convolution = {{ {more} }}"));
+    let shape = |filters, kernel, activation| ConvolutionShape { filters, kernel, activation };
+    for (more, expected) in [
+        ("filters = 8", Some(shape(8, 3, Activation::Relu))),
+        ("filters = 8, kernel = 5, activation = 'tanh'", Some(shape(8, 5, Activation::Tanh))),
+        ("kernel = 5", None),
+    ] {
+        assert_eq!(convolution(more).unwrap().architecture.convolution, expected);
+    }
+    let problem = "network.convolution.kernel: must be a whole number from 1 to 1024";
+    assert_eq!(convolution("filters = 8, kernel = 0").unwrap_err(), [problem]);
+    let both = "lstm = [{ units = 9 }]\ngru = [{ units = 9 }]";
+    let problem = "network.gru: stands in the place of network.lstm; a file has one of them";
+    assert_eq!(read(both).unwrap_err(), [problem]);
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl<'a> Lanes<'a> {
         for (at, lane) in self.lanes.iter_mut().enumerate() {
             let share = share(which.len(), count, at);
             lane.workspace.input(windows.steps(), share.len(), windows.features());
-            lane.workspace.draw_masks(network, random);
+            lane.workspace.draw_masks(random);
         }
         let values = which.len() * network.outputs();
         each(&mut self.lanes, self.threads, |at, lane| {

@@ -3,7 +3,7 @@
 use super::loss::Loss;
 use super::state::clip;
 use super::*;
-use crate::train::network::{Activation, Architecture, DenseShape, LstmShape};
+use crate::train::network::{Activation, Architecture, DenseShape, RecurrentShape};
 
 /// Windows of a noisy wave; the label is the next value, which an LSTM learns quickly.
 fn wave(count: usize, from: usize) -> Windows {
@@ -24,15 +24,15 @@ fn of<'a>(training: &'a Windows, validation: &'a Windows) -> Examples<'a> {
 fn small(dropout: f32) -> Network {
     Network::new(Architecture {
         inputs: 2,
-        lstm: vec![
-            LstmShape { units: 8, recurrent_dropout: dropout, dropout },
-            LstmShape { units: 6, recurrent_dropout: 0.0, dropout },
+        recurrent: vec![
+            RecurrentShape { recurrent_dropout: dropout, dropout, ..RecurrentShape::lstm(8) },
+            RecurrentShape { dropout, ..RecurrentShape::lstm(6) },
         ],
-        attention: None,
         dense: vec![
-            DenseShape { units: 4, activation: Activation::Relu, dropout },
-            DenseShape { units: 1, activation: Activation::Tanh, dropout: 0.0 },
+            DenseShape { dropout, ..DenseShape::new(4, Activation::Relu) },
+            DenseShape::new(1, Activation::Tanh),
         ],
+        ..Architecture::default()
     })
     .unwrap()
 }

@@ -6,6 +6,7 @@ use super::draft::{CARRIED_CASES_PER_PART, CARRIED_WINDOWS, GOLDEN_CASES_PER_PAR
 use super::*;
 use crate::core::features::ScalerKind;
 use crate::core::forecast::Target;
+use crate::engine::inference::NativeRuntime;
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
 use crate::engine::test_support::onnxruntime;
@@ -15,6 +16,8 @@ use crate::train::export::export;
 use crate::train::fit::checkpoint::CheckpointError;
 use crate::train::fit::loss::Loss;
 use crate::train::fit::{FitError, Stopped};
+use crate::train::network::{Activation, Cell, ConvolutionShape};
+use crate::train::report::describe;
 
 /// A configuration over a written history, small enough for a test.
 fn small(folder: &Path, extra: &str) -> TrainConfig {
@@ -270,6 +273,40 @@ fn a_model_with_attention_is_sealed_for_whole_windows() {
     let bundle = Bundle::read(&train(&config)).unwrap();
     bundle.open(onnxruntime()).unwrap();
     assert_eq!(bundle.manifest().modes, [Mode::Full]);
+}
+
+#[test]
+fn a_model_with_a_convolution_is_sealed_for_whole_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = small(folder.path(), "");
+    let shape = ConvolutionShape { filters: 5, kernel: 3, activation: Activation::Relu };
+    config.architecture.convolution = Some(shape);
+    config.recipe.loss = Loss::Huber(0.2);
+    let bundle = Bundle::read(&train(&config)).unwrap();
+    bundle.open(onnxruntime()).unwrap();
+    assert_eq!(bundle.manifest().modes, [Mode::Full]);
+    let job = Job::prepare(config).unwrap();
+    let words = "convolution 5 over 3 steps relu, LSTM 6, LSTM 4, Dense 1 tanh (";
+    assert!(describe(job.network()).starts_with(words), "{}", describe(job.network()));
+}
+
+#[test]
+fn gru_layers_are_sealed_for_every_mode() {
+    for (state, modes) in [
+        (StateRule::Window, &[Mode::Full, Mode::Sliding][..]),
+        (StateRule::Carried, &[Mode::Carried][..]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = small(folder.path(), "");
+        config.state = state;
+        config.architecture.recurrent.iter_mut().for_each(|layer| layer.cell = Cell::Gru);
+        let bundle = Bundle::read(&train(&config)).unwrap();
+        bundle.open(onnxruntime()).unwrap();
+        bundle.open(&NativeRuntime::new()).unwrap();
+        assert_eq!(bundle.manifest().modes, modes);
+        let states: Vec<_> = bundle.manifest().graph.states.iter().map(|s| &*s.input).collect();
+        assert_eq!(states, ["h0", "h1"]);
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ use super::dataset::Dataset;
 use super::evaluate::{TargetKind, headline};
 use super::fit::Stopped;
 use super::history::History;
-use super::network::Network;
+use super::network::{Activation, Cell, ConvolutionShape, Network};
 use super::trained::Trained;
 use crate::core::domain::UnixNanos;
 use crate::engine::model::manifest::Manifest;
@@ -129,12 +129,25 @@ pub fn summary(manifest: &Manifest) -> String {
 /// `LSTM 64, LSTM 32, Dense 16 relu, Dense 1 tanh (30369 parameters)`
 pub fn describe(network: &Network) -> String {
     let architecture = network.architecture();
-    let lstm = architecture.lstm.iter().map(|layer| format!("LSTM {}", layer.units));
-    let dense = architecture.dense.iter().map(|layer| {
-        format!("Dense {} {}", layer.units, format!("{:?}", layer.activation).to_lowercase())
+    let function = |activation: Activation| format!("{activation:?}").to_lowercase();
+    let convolution = architecture.convolution.as_ref().map(|layer| {
+        let ConvolutionShape { filters, kernel, activation } = layer;
+        format!("convolution {filters} over {kernel} steps {}", function(*activation))
     });
+    let recurrent = architecture.recurrent.iter().map(|layer| {
+        let cell = match layer.cell {
+            Cell::Lstm => "LSTM",
+            Cell::Gru => "GRU",
+        };
+        format!("{cell} {}", layer.units)
+    });
+    let dense = architecture
+        .dense
+        .iter()
+        .map(|layer| format!("Dense {} {}", layer.units, function(layer.activation)));
     let attention = architecture.attention.map(|units| format!("attention {units}"));
-    let layers: Vec<_> = lstm.chain(attention).chain(dense).collect();
+    let layers: Vec<_> =
+        convolution.into_iter().chain(recurrent).chain(attention).chain(dense).collect();
     format!("{} ({} parameters)", layers.join(", "), network.parameter_count())
 }
 
@@ -246,6 +259,8 @@ fn state(config: &TrainConfig) -> String {
 fn loss(loss: Loss) -> String {
     match loss {
         Loss::MeanSquaredError => "mean squared error".to_owned(),
+        Loss::MeanAbsoluteError => "mean absolute error".to_owned(),
+        Loss::Huber(delta) => format!("Huber loss, linear beyond {delta} model units"),
         Loss::BinaryCrossEntropy => "binary cross-entropy".to_owned(),
         Loss::Quantile(quantile) => format!("pinball loss of the quantile {quantile}"),
     }

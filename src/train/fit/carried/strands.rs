@@ -176,7 +176,7 @@ impl<'a> Strands<'a> {
         // Masks are drawn here, one lane after the other, because the lanes share one stream.
         for (at, lane) in lanes.iter_mut().enumerate() {
             lane.workspace.input(chunk.steps, rows(at).len(), sequences.features());
-            lane.workspace.draw_masks(network, dropout);
+            lane.workspace.draw_masks(dropout);
             lane.workspace.carry_states(states.of(rows(at)));
         }
         each(lanes, self.threads, |at, lane| {
