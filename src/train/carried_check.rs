@@ -50,8 +50,8 @@ impl Latch {
         Examples::Carried {
             sequences: &self.sequences,
             steps: STEPS,
-            training: Labelled { places: &training.0, labels: &training.1 },
-            validation: Labelled { places: &validation.0, labels: &validation.1 },
+            training: Labelled { places: &training.0, labels: &training.1, weights: &[] },
+            validation: Labelled { places: &validation.0, labels: &validation.1, weights: &[] },
         }
     }
 

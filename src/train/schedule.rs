@@ -150,6 +150,17 @@ impl FromStr for Length {
     }
 }
 
+impl Length {
+    /// The instant that lies so much earlier; `None` outside the range, and for a number of steps,
+    /// which only a history can turn into a time.
+    pub fn before(self, at: UnixNanos) -> Option<UnixNanos> {
+        match self {
+            Self::Steps(_) => None,
+            Self::Time(span) => moved(at, span.0.negate()),
+        }
+    }
+}
+
 impl fmt::Display for Length {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

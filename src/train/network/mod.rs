@@ -20,6 +20,8 @@ mod parameters;
 #[cfg(test)]
 mod gradient_check;
 
+use std::ops::Range;
+
 use thiserror::Error;
 
 pub use self::activation::Activation;
@@ -133,6 +135,7 @@ pub struct Network {
     attention: Option<Attention>,
     dense: Vec<Dense>,
     parameters: usize,
+    weights: Vec<Range<usize>>,
 }
 
 /// Everything one thread needs to run a network on one batch; made once.
@@ -172,7 +175,8 @@ impl Network {
             dense.push(Dense::new(&mut layout, &name, width, shape.units, shape.activation));
             width = shape.units;
         }
-        Ok(Self { architecture, lstm, attention, dense, parameters: layout.len() })
+        let (parameters, weights) = (layout.len(), layout.weights().to_vec());
+        Ok(Self { architecture, lstm, attention, dense, parameters, weights })
     }
 
     /// The shape it was planned from.
@@ -183,6 +187,11 @@ impl Network {
     /// Length of the parameter vector.
     pub fn parameter_count(&self) -> usize {
         self.parameters
+    }
+
+    /// The places in the parameter vector that multiply something: all but the biases.
+    pub(crate) fn weights(&self) -> &[Range<usize>] {
+        &self.weights
     }
 
     /// K, the count of values it gives for a window.
