@@ -16,10 +16,14 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::baseline::{Courses, FittedBaselines};
-use super::carried;
 use super::config::{Split, StateRule, TrainConfig};
+<<<<<<< HEAD
 use super::fit::weights::Weighed;
 use super::fit::{Examples, Labelled, WeightRule, predict};
+=======
+use super::fit::carried;
+use super::fit::{Examples, Labelled, predict};
+>>>>>>> w-base
 use super::history::{History, Series};
 use super::look_ahead::{self, LookAheadError};
 use super::network::Network;
@@ -630,7 +634,7 @@ mod tests {
     #[test]
     fn the_training_part_is_weighed_and_a_shuffled_label_keeps_its_weight() {
         let plain = config("[window]\nsteps = 4\n");
-        let weighted = config("[window]\nsteps = 4\n[fit.weights]\nhalf_life = '10d'\n");
+        let weighted = config("[window]\nsteps = 4\n[fit.weights]\nhalf_life_days = 10\n");
         let history = history(vec![series("A", 201, 1, wavy)]);
         let plain = Dataset::new(&history, &plain).unwrap();
         assert_eq!(plain.training.windows.weights(), []);

@@ -256,8 +256,8 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Purpose;
     use super::*;
+    use crate::train::random::Purpose;
 
     const RUN: Run = Run { fit: [7; 32], pace: [9; 32] };
 

@@ -10,8 +10,10 @@
 //! Never: prints, reads a clock or touches a file; whoever wants to show progress or to stop early
 //! does so through the observer.
 
-mod adam;
+pub(super) mod adam;
+pub mod carried;
 pub mod checkpoint;
+mod epoch;
 mod examples;
 pub(super) mod lanes;
 pub(super) mod lessons;
@@ -27,6 +29,7 @@ use std::ops::ControlFlow;
 
 use thiserror::Error;
 
+pub use self::epoch::Epoch;
 pub use self::examples::Examples;
 use self::lanes::Lanes;
 pub use self::lessons::Labelled;
@@ -40,24 +43,6 @@ use self::threads::threads;
 pub use self::weights::WeightRule;
 use super::network::Network;
 use super::windows::Windows;
-
-/// What one epoch came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Epoch {
-    /// Counted from 1.
-    pub number: usize,
-    /// Mean loss over the epoch's batches, each with the parameters and dropout of its moment, and
-    /// with the weights of its examples.
-    pub training_loss: f64,
-    /// Loss after the epoch, without dropout.
-    pub validation_loss: f64,
-    /// Mean of `|value - label|` in model units, likewise.
-    pub validation_absolute_error: f64,
-    /// Rate of the epoch's last step.
-    pub learning_rate: f64,
-    /// Whether its monitored value is the lowest so far.
-    pub best: bool,
-}
 
 /// Where a fit is.
 #[derive(Clone, Copy, Debug)]

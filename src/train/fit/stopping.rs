@@ -9,7 +9,7 @@
 //! Never: decides which parameters are kept: those of the lowest monitored value, whatever
 //! `min_delta` and the first epoch are.
 
-use super::Epoch;
+use super::epoch::Epoch;
 use super::recipe::Recipe;
 
 /// A value of an epoch. Lower is better.

@@ -13,15 +13,17 @@
 use std::collections::BTreeMap;
 
 use super::loss::Loss;
-use crate::core::domain::UnixNanos;
-use crate::train::schedule::Length;
+use crate::core::domain::{DurationNanos, UnixNanos};
+
+/// Nanoseconds of a day.
+const DAY_NANOS: f64 = 86_400e9;
 
 /// What the weight of an example depends on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WeightRule {
     /// An example that is so much older than the newest one counts half as much; `None`: age does
     /// not matter.
-    pub half_life: Option<Length>,
+    pub half_life_days: Option<f64>,
     /// Whether both classes of a probability count as much as each other in sum.
     pub balances_classes: bool,
     /// The factor of examples whose event came; `None` for 1.
@@ -61,18 +63,15 @@ impl WeightRule {
             return Vec::new();
         }
         let newest = examples.iter().map(|example| example.as_of).max();
-        let half_life = self.half_life.zip(newest).and_then(|(length, newest)| {
-            let half = newest.since(length.before(newest)?)?;
-            Some((newest, half.as_nanos() as f64))
-        });
+        let half_life = newest.zip(self.half_life_days);
         let is_event = |example: &Weighed<'_>| example.label > 0.5;
         let classes = Shares::of(examples.iter().map(is_event));
         let symbols = Shares::of(examples.iter().map(|example| example.symbol));
         let weight = |example: &Weighed<'a>| {
             let mut weight = self.symbols.get(example.symbol).copied().unwrap_or(1.0);
-            if let Some((newest, half)) = half_life {
-                let age = newest.since(example.as_of).map_or(0, |age| age.as_nanos());
-                weight *= libm::exp2(-(age as f64) / half);
+            if let Some((newest, half_life_days)) = half_life {
+                let age = newest.since(example.as_of).unwrap_or(DurationNanos::MAX);
+                weight *= libm::exp2(-(age.as_nanos() as f64) / DAY_NANOS / half_life_days);
             }
             if let Some(factor) = self.event.filter(|_| is_event(example)) {
                 weight *= factor;
@@ -142,7 +141,7 @@ pub(in super::super) fn gradient(
 mod tests {
     use super::*;
 
-    const DAY: i64 = 86_400_000_000_000;
+    const DAY: i64 = DAY_NANOS as i64;
 
     fn example(symbol: &str, day: i64, label: f32) -> Weighed<'_> {
         Weighed { symbol, as_of: UnixNanos::from_nanos(day * DAY), label }
@@ -161,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_weight_halves_with_every_half_life() {
-        let rule = WeightRule { half_life: "10d".parse().ok(), ..WeightRule::default() };
+        let rule = WeightRule { half_life_days: Some(10.0), ..WeightRule::default() };
         let examples = [example("A", 80, 0.0), example("B", 100, 0.0), example("A", 90, 0.0)];
         // A quarter, one and a half; their mean is 7/12.
         let expected = [0.25, 1.0, 0.5].map(|weight| weight * 12.0 / 7.0);
