@@ -146,6 +146,26 @@ fn a_session_goes_on_as_if_it_had_never_stopped() {
 }
 
 #[test]
+fn weights_count_and_weights_of_one_change_no_bit() {
+    let latch = Latch::new(&[150, 40, 90]);
+    let network = network(0.2);
+    let run = |weights: &[f32]| {
+        let Examples::Carried { sequences, steps, training, validation } = latch.carried() else {
+            panic!("they are carried")
+        };
+        let training = Labelled { weights, ..training };
+        let examples = Examples::Carried { sequences, steps, training, validation };
+        let fit = fit(&network, examples, &recipe(), &mut |_| ControlFlow::Continue(()));
+        bits(&fit.unwrap().parameters)
+    };
+    let labels = &latch.training.1;
+    let plain = run(&[]);
+    assert_eq!(run(&vec![1.0; labels.len()]), plain);
+    let up = |label: &f32| if *label > 0.0 { 1.5 } else { 0.5 };
+    assert_ne!(run(&labels.iter().map(up).collect::<Vec<f32>>()), plain);
+}
+
+#[test]
 fn a_value_has_seen_every_row_before_it_and_none_after_it() {
     let latch = Latch::new(&[100, 37]);
     let network = network(0.0);
