@@ -169,7 +169,8 @@ fn settings_of_a_fit_that_cannot_be_are_refused() {
     ];
     assert_eq!(found, expected);
     let found = problems("[fit]\npatience = 5\n[fit.schedule]\nkind = 'plateau'\npatience = 5\n");
-    let expected = "fit.schedule.patience: must be below fit.patience, which would end the fit before";
+    let expected = "fit.schedule.patience: must be below fit.patience, which would end the fit \
+                    before";
     assert_eq!(found, [expected]);
     let weights = "[fit.weights]\nclasses = 'balanced'\nevent = 2\n[fit.weights.symbol]\nA = 'x'\n";
     let expected = [

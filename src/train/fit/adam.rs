@@ -95,6 +95,8 @@ impl Adam {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
     /// By hand, rate 0.1, gradients 2 then 1:
@@ -132,6 +134,45 @@ mod tests {
         let before = parameters;
         adam.decay(0.0, &[0..3], &mut parameters);
         assert_eq!(parameters, before);
+    }
+
+    /// What `tests/reference/fitting_reference.py` writes.
+    #[derive(Deserialize)]
+    struct Reference {
+        adamw: Steps,
+    }
+
+    #[derive(Deserialize)]
+    struct Steps {
+        rate: f64,
+        weight_decay: f64,
+        kernel: Vec<f32>,
+        bias: Vec<f32>,
+        /// Of kernel and bias, for each step.
+        gradients: Vec<[Vec<f32>; 2]>,
+        /// Kernel and bias after each step.
+        keras: Vec<[Vec<f32>; 2]>,
+        pytorch: Vec<[Vec<f32>; 2]>,
+    }
+
+    #[test]
+    fn steps_with_decay_are_those_of_keras_and_pytorch() {
+        let text = include_str!("../../../tests/data/fitting_reference.json");
+        let Reference { adamw } = serde_json::from_str(text).unwrap();
+        let Steps { rate, weight_decay, kernel, bias, gradients, keras, pytorch } = adamw;
+        let weights = 0..kernel.len();
+        let mut ours = [kernel, bias].concat();
+        let mut adam = Adam::new(rate, ours.len());
+        assert!(gradients.len() >= 3);
+        for ((gradients, keras), pytorch) in gradients.iter().zip(&keras).zip(&pytorch) {
+            adam.decay(weight_decay, std::slice::from_ref(&weights), &mut ours);
+            adam.step(&mut ours, &gradients.concat());
+            for (theirs, name) in [(keras, "Keras"), (pytorch, "PyTorch")] {
+                for (ours, theirs) in ours.iter().zip(theirs.concat()) {
+                    assert!((ours - theirs).abs() < 1e-6, "{ours}, {name} has {theirs}");
+                }
+            }
+        }
     }
 
     /// With v far below epsilon squared the place of epsilon shows: g = 1e-9, rate 1e-3,

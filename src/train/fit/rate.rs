@@ -4,7 +4,7 @@
 //!
 //! Promises: a rate follows from the recipe, the place of the step and the monitored values of the
 //! epochs before it, so a fit that goes on takes the steps of one that never stopped. `step` is
-//! `StepLR` of PyTorch, `cosine` is `CosineAnnealingLR` of PyTorch and `CosineDecay` of Keras, once an
+//! `StepLR` of PyTorch, and `cosine` is its `CosineAnnealingLR` and `CosineDecay` of Keras, once an
 //! epoch; `plateau` is `ReduceLROnPlateau` of Keras; the warm-up is `LinearLR` of PyTorch, once a
 //! step. `tests/reference/fitting_reference.py` makes the numbers that hold this.
 //!

@@ -304,7 +304,8 @@ fn a_weighted_example_counts_so_much() {
     (0..40).for_each(|k| windows.push_window(start, &[if k % 2 == 0 { 0.5 } else { -0.5 }]));
     let even = windows.clone();
     windows.set_weights((0..40).map(|k| if k % 2 == 0 { 1.5 } else { 0.5 }).collect());
-    let recipe = Recipe { epochs: 60, patience: 60, ..recipe() };
+    // A step sees all examples.
+    let recipe = Recipe { epochs: 300, patience: 300, batch: 64, ..recipe() };
     let value = |training: &Windows| {
         let mut last = Vec::new();
         let mut watch = |progress: Progress| {
@@ -343,6 +344,17 @@ fn long_gradients_are_clipped_and_short_ones_left_alone() {
     assert_eq!(gradients, [3.0, -4.0]);
     clip(&mut gradients, 2.5);
     assert_eq!(gradients, [1.5, -2.0]);
+    // `global_clipnorm` of Keras on two tensors, by `tests/reference/fitting_reference.py`.
+    let text = include_str!("../../../tests/data/fitting_reference.json");
+    let reference: serde_json::Value = serde_json::from_str(text).unwrap();
+    let numbers = |name: &str| -> Vec<f32> {
+        serde_json::from_value(reference["clip"][name].clone()).unwrap()
+    };
+    let mut gradients = numbers("gradients");
+    clip(&mut gradients, reference["clip"]["norm"].as_f64().unwrap());
+    for (ours, theirs) in gradients.iter().zip(numbers("clipped")) {
+        assert!((ours - theirs).abs() < 1e-6, "{ours}, Keras has {theirs}");
+    }
 
     // The fit does clip: with a tiny limit the first moments are as tiny.
     let (training, validation) = (wave(64, 0), wave(20, 100));

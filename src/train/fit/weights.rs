@@ -4,9 +4,9 @@
 //! examples have weights.
 //!
 //! Promises: weights are above 0 and their mean is 1, so that a rate means what it means without
-//! them. The loss of a batch is the sum of each example's loss times its weight over the count of
-//! its labels, as Keras has it with `sample_weight`; its gradient is that of this sum. Where nothing
-//! is weighted, there are no weights and no other bits.
+//! them. The loss of a batch is the sum of each example's loss times its weight, over the count of
+//! labels, as in Keras with `sample_weight`; its gradient is that of this sum. Where nothing is
+//! weighted, there are no weights and no other bits.
 //!
 //! Never: weighs the validation part: two runs with different weights are compared by what it says.
 
@@ -139,6 +139,8 @@ pub(in super::super) fn gradient(
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
     const DAY: i64 = DAY_NANOS as i64;
@@ -195,6 +197,39 @@ mod tests {
         let known = ["A".to_owned(), "B".to_owned()];
         assert_eq!(rule.unknown_symbol(&known), None);
         assert_eq!(rule.unknown_symbol(&known[..1]), Some("B"));
+    }
+
+    /// What `tests/reference/fitting_reference.py` writes.
+    #[derive(Deserialize)]
+    struct Reference {
+        weighted: WeightedBatch,
+    }
+
+    #[derive(Deserialize)]
+    struct WeightedBatch {
+        values: Vec<f32>,
+        targets: Vec<f32>,
+        weights: Vec<f32>,
+        squared_error: (f64, Vec<f32>),
+        cross_entropy: (f64, Vec<f32>),
+    }
+
+    #[test]
+    fn weighted_losses_and_gradients_are_those_of_keras() {
+        let text = include_str!("../../../tests/data/fitting_reference.json");
+        let Reference { weighted } = serde_json::from_str(text).unwrap();
+        let WeightedBatch { values, targets, weights, squared_error, cross_entropy } = weighted;
+        for (loss, (expected, slopes)) in [
+            (Loss::MeanSquaredError, squared_error),
+            (Loss::BinaryCrossEntropy, cross_entropy),
+        ] {
+            let mut ours = Vec::new();
+            let sum = gradient(loss, &values, &targets, &weights, values.len(), &mut ours);
+            assert!((sum - expected).abs() < 1e-6, "{loss:?}: {sum}, Keras has {expected}");
+            for (ours, theirs) in ours.iter().zip(&slopes) {
+                assert!((ours - theirs).abs() < 1e-6, "{loss:?}: {ours}, Keras has {theirs}");
+            }
+        }
     }
 
     #[test]

@@ -3,10 +3,10 @@
 //! Owns: `metrics.jsonl`, `metrics.csv` and a TensorBoard event file, and what one record of each
 //! has.
 //!
-//! Promises: a log has one record for each epoch of the fit, in order. A fit that goes on writes its
-//! log again from the first epoch, so the lines of a run that was stopped and resumed are those of
-//! one that was not. A record is with the system, not flushed to the disk, before the next epoch
-//! begins. Only the event file has times.
+//! Promises: a log has one record for each epoch of the fit, in order. A fit that goes on writes
+//! its log again from the first epoch, so the lines of a run that was stopped and resumed are those
+//! of one that was not. A record is written before the next epoch begins, and not flushed to the
+//! disk. Only the event file has times.
 //!
 //! Never: decides whether the fit goes on, or reads a clock.
 

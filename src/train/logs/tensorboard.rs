@@ -1,9 +1,9 @@
 //! Records of a TensorBoard event file.
 //!
 //! Owns the form: a TFRecord is its length, a checksum of that, its bytes and a checksum of those;
-//! the bytes are the protobuf message `Event` of TensorFlow, of which four fields are used. Promises
-//! that TensorBoard reads what is written: `tests/reference/tensorboard_log.py` tries it. Never
-//! writes a file.
+//! the bytes are the protobuf message `Event` of TensorFlow, of which four fields are used.
+//! Promises that TensorBoard reads what is written: `tests/reference/tensorboard_log.py` tries it.
+//! Never writes a file.
 //!
 //! ```text
 //! Event    1 wall_time: double   2 step: int64   3 file_version: string   5 summary: Summary
