@@ -17,13 +17,9 @@ use thiserror::Error;
 
 use super::baseline::{Courses, FittedBaselines};
 use super::config::{Split, StateRule, TrainConfig};
-<<<<<<< HEAD
+use super::fit::carried;
 use super::fit::weights::Weighed;
 use super::fit::{Examples, Labelled, WeightRule, predict};
-=======
-use super::fit::carried;
-use super::fit::{Examples, Labelled, predict};
->>>>>>> w-base
 use super::history::{History, Series};
 use super::look_ahead::{self, LookAheadError};
 use super::network::Network;
