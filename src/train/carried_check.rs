@@ -50,8 +50,8 @@ impl Latch {
         Examples::Carried {
             sequences: &self.sequences,
             steps: STEPS,
-            training: Labelled { places: &training.0, labels: &training.1 },
-            validation: Labelled { places: &validation.0, labels: &validation.1 },
+            training: Labelled { places: &training.0, labels: &training.1, weights: &[] },
+            validation: Labelled { places: &validation.0, labels: &validation.1, weights: &[] },
         }
     }
 
@@ -149,6 +149,26 @@ fn a_session_goes_on_as_if_it_had_never_stopped() {
     let again = resume(&network, latch.carried(), &recipe, kept.unwrap(), &mut onwards).unwrap();
     assert_eq!(bits(&again.parameters), bits(&whole.parameters));
     assert_eq!(again.epochs, whole.epochs);
+}
+
+#[test]
+fn weights_count_and_weights_of_one_change_no_bit() {
+    let latch = Latch::new(&[150, 40, 90]);
+    let network = network(0.2);
+    let run = |weights: &[f32]| {
+        let Examples::Carried { sequences, steps, training, validation } = latch.carried() else {
+            panic!("they are carried")
+        };
+        let training = Labelled { weights, ..training };
+        let examples = Examples::Carried { sequences, steps, training, validation };
+        let fit = fit(&network, examples, &recipe(), &mut |_| ControlFlow::Continue(()));
+        bits(&fit.unwrap().parameters)
+    };
+    let labels = &latch.training.1;
+    let plain = run(&[]);
+    assert_eq!(run(&vec![1.0; labels.len()]), plain);
+    let up = |label: &f32| if *label > 0.0 { 1.5 } else { 0.5 };
+    assert_ne!(run(&labels.iter().map(up).collect::<Vec<f32>>()), plain);
 }
 
 #[test]

@@ -18,7 +18,8 @@ use thiserror::Error;
 use super::baseline::{Courses, FittedBaselines};
 use super::config::{Split, StateRule, TrainConfig};
 use super::fit::carried;
-use super::fit::{Examples, Labelled, predict};
+use super::fit::weights::Weighed;
+use super::fit::{Examples, Labelled, WeightRule, predict};
 use super::history::{History, Series};
 use super::look_ahead::{self, LookAheadError};
 use super::network::Network;
@@ -156,11 +157,12 @@ impl Dataset {
     }
 
     /// Puts the labels of the training part into a random order, and those of the validation part,
-    /// so that rows say nothing about them. The examples keep their truths, by which baselines are
-    /// fitted and intervals are judged.
+    /// so that rows say nothing about them; a label keeps its weight. The examples keep their
+    /// truths, by which baselines are fitted and intervals are judged.
     pub fn shuffle_labels(&mut self, seed: u64) {
         let mut random = Random::new(seed, Purpose::Labels);
         for part in [&mut self.training, &mut self.validation] {
+            random.clone().shuffle(part.windows.weights_mut());
             random.shuffle(part.windows.labels_mut());
         }
     }
@@ -226,7 +228,8 @@ impl Dataset {
         };
         let training_span = span(history, &rows, &parts[0]);
         let distribution = distribution(&scaled, &parts[0], config.features.len(), training_span);
-        let parts = [part(0, training), part(1, validation), part(2, test)];
+        let mut parts = [part(0, training), part(1, validation), part(2, test)];
+        parts[0].weigh(history, &config.recipe.weights);
         let sequences = (config.state == StateRule::Carried).then(|| {
             let mut sequences = Sequences::new(config.features.len());
             scaled.into_iter().for_each(|rows| sequences.push(rows));
@@ -292,8 +295,22 @@ impl Dataset {
 }
 
 impl Part {
+    /// Says how much each example counts in a fit.
+    fn weigh(&mut self, history: &History, rule: &WeightRule) {
+        let examples = self.examples.iter().zip(self.windows.labels());
+        let weighed: Vec<_> = examples
+            .map(|(example, label)| Weighed {
+                symbol: &history.series[example.series].symbol,
+                as_of: example.as_of,
+                label: *label,
+            })
+            .collect();
+        self.windows.set_weights(rule.of(&weighed));
+    }
+
     fn labelled(&self) -> Labelled<'_> {
-        Labelled { places: &self.places, labels: self.windows.labels() }
+        let Self { windows, places, .. } = self;
+        Labelled { places, labels: windows.labels(), weights: windows.weights() }
     }
 }
 
@@ -608,6 +625,43 @@ mod tests {
             }
         }
         assert_eq!(one.test.windows, honest.test.windows);
+    }
+
+    #[test]
+    fn the_training_part_is_weighed_and_a_shuffled_label_keeps_its_weight() {
+        let plain = config("[window]\nsteps = 4\n");
+        let weighted = config("[window]\nsteps = 4\n[fit.weights]\nhalf_life_days = 10\n");
+        let history = history(vec![series("A", 201, 1, wavy)]);
+        let plain = Dataset::new(&history, &plain).unwrap();
+        assert_eq!(plain.training.windows.weights(), []);
+        let mut weighted = Dataset::new(&history, &weighted).unwrap();
+        assert_eq!(weighted.training.windows.labels(), plain.training.windows.labels());
+        let weights = weighted.training.windows.weights().to_vec();
+        let mean = weights.iter().sum::<f32>() / weights.len() as f32;
+        assert!((mean - 1.0).abs() < 1e-5, "{mean}");
+        let ratio = weights[weights.len() - 1] / weights[weights.len() - 11];
+        assert!((ratio - 2.0).abs() < 1e-5, "ten days make {ratio}");
+        assert_eq!(weighted.validation.windows.weights(), []);
+
+        let pairs = |dataset: &Dataset| {
+            let windows = &dataset.training.windows;
+            let pairs = windows.labels().iter().zip(windows.weights());
+            let mut pairs: Vec<_> = pairs.map(|(l, w)| (l.to_bits(), w.to_bits())).collect();
+            pairs.sort_unstable();
+            pairs
+        };
+        let before = pairs(&weighted);
+        let mut unweighted = plain.clone();
+        unweighted.shuffle_labels(1);
+        weighted.shuffle_labels(1);
+        assert_eq!(pairs(&weighted), before);
+        assert_ne!(weighted.training.windows.weights(), weights);
+        for [one, other] in [
+            [&weighted.training, &unweighted.training],
+            [&weighted.validation, &unweighted.validation],
+        ] {
+            assert_eq!(one.windows.labels(), other.windows.labels(), "the order is the same");
+        }
     }
 
     #[test]

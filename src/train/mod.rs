@@ -3,7 +3,7 @@
 //! ```text
 //! dataset ─> fit ─> assess ─> export, report
 //!             │         └ evaluate ─> statistics; baseline, repeat
-//!             ├ loss, adam, lanes, checkpoint; windows, or sequences and carried
+//!             ├ loss, adam, rate, weights, lanes, checkpoint; windows, or sequences and carried
 //!             └ network ─> convolution, lstm, gru, attention, dense ─> gemm, activation, dropout
 //! config::schedule ─> backtest: a fit and a replay for each fold
 //! ```
@@ -28,6 +28,7 @@ pub mod dataset;
 pub mod export;
 pub mod fit;
 pub mod job;
+pub mod logs;
 pub mod look_ahead;
 pub mod network;
 pub mod repeat;

@@ -111,6 +111,57 @@ fn parameters(network: &Network, weights: &[Weights]) -> Vec<f32> {
     parameters
 }
 
+/// An LSTM with given masks on its state.
+#[derive(Deserialize)]
+struct Masked {
+    /// `[B, T, F]`
+    inputs: Vec<Vec<Vec<f32>>>,
+    /// Of the LSTM and of a dense layer behind it.
+    weights: Vec<Weights>,
+    /// `[B, H]`, for all steps and gates.
+    mask: Vec<Vec<f32>>,
+    /// `[B, H]` after the last step, with that mask for every gate.
+    states: Vec<Vec<f32>>,
+    /// The same with masks that differ by gate, as Keras draws them.
+    states_by_gate: Vec<Vec<f32>>,
+}
+
+#[test]
+fn recurrent_dropout_is_that_of_keras_with_one_mask_for_all_gates() {
+    #[derive(Deserialize)]
+    struct Reference {
+        recurrent: Masked,
+    }
+    let text = include_str!("../../tests/data/fitting_reference.json");
+    let Reference { recurrent } = serde_json::from_str(text).unwrap();
+    let Masked { inputs, weights, mask, states, states_by_gate } = recurrent;
+    let (batch, steps, features) = (inputs.len(), inputs[0].len(), inputs[0][0].len());
+    let units = mask[0].len();
+    let network = Network::new(Architecture {
+        inputs: features,
+        recurrent: vec![RecurrentShape { recurrent_dropout: 0.5, ..RecurrentShape::lstm(units) }],
+        dense: vec![DenseShape::new(1, Activation::Linear)],
+        ..Architecture::default()
+    })
+    .unwrap();
+    let parameters = parameters(&network, &weights);
+    let mut workspace = network.workspace(steps, batch);
+    let input = workspace.input(steps, batch, features);
+    for (at, value) in input.iter_mut().enumerate() {
+        let (row, feature) = (at / features, at % features);
+        *value = inputs[row % batch][row / batch][feature];
+    }
+    workspace.masks()[0].set(&mask.concat());
+    network.forward(&parameters, &mut workspace);
+    let hidden = workspace.last_states()[0];
+    let farthest = |theirs: &[Vec<f32>]| {
+        let differences = hidden.iter().zip(theirs.concat()).map(|(a, b)| (a - b).abs());
+        differences.fold(0.0, f32::max)
+    };
+    assert!(farthest(&states) < 1e-6, "{hidden:?}, Keras gives {states:?}");
+    assert!(farthest(&states_by_gate) > 0.01, "the masks of gates make a difference");
+}
+
 /// Compares a network with Keras; gives the parameters before the step and those of Keras after it.
 fn check(
     name: &str,

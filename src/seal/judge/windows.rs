@@ -1,6 +1,7 @@
 //! Windows ready for a network: scaled feature rows, and which stretches of them are windows.
 //!
-//! Owns: the rows `[N, F]` once, however many windows overlap them, and the labels.
+//! Owns: the rows `[N, F]` once, however many windows overlap them, the labels, and how much each
+//! window counts in a fit.
 //!
 //! Promises: a window is a run of consecutive rows; `gather` lays windows out step by step,
 //! `x [T, B, F]`, as the network and ONNX want them.
@@ -16,6 +17,8 @@ pub struct Windows {
     rows: Vec<f32>,
     starts: Vec<usize>,
     labels: Vec<f32>,
+    /// One for each window, or none where all count the same.
+    weights: Vec<f32>,
 }
 
 impl Windows {
@@ -72,6 +75,22 @@ impl Windows {
         &mut self.labels
     }
 
+    /// How much each window counts; none where all count the same.
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    /// The weights, to put them into another order.
+    pub fn weights_mut(&mut self) -> &mut [f32] {
+        &mut self.weights
+    }
+
+    /// Says how much each window counts; no weights: all count the same. Windows are added before.
+    pub fn set_weights(&mut self, weights: Vec<f32>) {
+        assert!(weights.is_empty() || weights.len() == self.len(), "one weight for each window");
+        self.weights = weights;
+    }
+
     /// Rows of one window, oldest first, `[T, F]`.
     pub fn window(&self, at: usize) -> &[f32] {
         let start = self.starts[at] * self.features;
@@ -94,6 +113,12 @@ impl Windows {
         let labels = |&at: &usize| &self.labels[at * self.outputs..][..self.outputs];
         which.iter().for_each(|at| targets.extend_from_slice(labels(at)));
     }
+
+    /// Copies the weights of the windows `which`, none where there are none.
+    pub fn gather_weights(&self, which: &[usize], weights: &mut Vec<f32>) {
+        weights.clear();
+        weights.extend(which.iter().filter_map(|at| self.weights.get(*at)));
+    }
 }
 
 #[cfg(test)]
@@ -115,5 +140,11 @@ mod tests {
         let mut targets = vec![];
         windows.gather_labels(&[2, 0], &mut targets);
         assert_eq!(targets, [0.3, 0.1]);
+        let mut weights = vec![9.0];
+        windows.gather_weights(&[2, 0], &mut weights);
+        assert_eq!(weights, []);
+        windows.set_weights(vec![0.5, 1.5, 1.0]);
+        windows.gather_weights(&[2, 0], &mut weights);
+        assert_eq!(weights, [1.0, 0.5]);
     }
 }

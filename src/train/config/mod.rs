@@ -16,11 +16,12 @@ use std::path::{Path, PathBuf};
 
 use config::{File, FileFormat, Value};
 
-use self::fit::fit;
+use self::fit::{Fit, fit};
 use self::network::network;
 use self::schedule::{Schedule, schedule};
 use self::window::{Window, window};
 use super::fit::Recipe;
+use super::logs::LogKind;
 use super::network::Architecture;
 use crate::app::config::ConfigError;
 use crate::core::features::ScalerKind;
@@ -84,6 +85,8 @@ pub struct TrainConfig {
     pub reports_root: Option<PathBuf>,
     /// The folder of the checkpoint that a fit keeps while it is under way.
     pub work: PathBuf,
+    /// The logs that a fit writes, into a folder of its own in `work`.
+    pub logs: Vec<LogKind>,
     /// The share of truths that the interval is made to hold.
     pub coverage: f64,
     /// When a value becomes a signal.
@@ -184,7 +187,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
     }
     let split = split(root.section("split"));
     let (architecture, state) = network(root.section("network"), features.len(), &target);
-    let (recipe, work) = fit(root.section("fit"), &target);
+    let Fit { recipe, work, logs } = fit(root.section("fit"), &target);
     let (seeds, folds) = {
         let mut section = root.section("evaluate");
         let counts =
@@ -225,6 +228,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         folds,
         reports_root,
         work,
+        logs,
         coverage,
         signal,
         backtest,

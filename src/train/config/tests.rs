@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::model::manifest::{EmptySteps, StepKind};
+use crate::train::fit::{Monitor, RateSchedule, RateShape, WeightRule};
 use crate::train::fit::loss::Loss;
 use crate::train::network::{Activation, ConvolutionShape, RecurrentShape};
 
@@ -115,6 +116,84 @@ fn the_period_of_the_seasonal_baseline_is_that_of_the_steps_or_as_said() {
     let problems = super::read(&format!("{SMALLEST}[baselines]\nperiod_steps = 1025\n"));
     let expected = "baselines.period_steps: must be a whole number from 0 to 1024";
     assert_eq!(problems.unwrap_err(), [expected]);
+}
+
+#[test]
+fn a_fit_is_scheduled_weighed_and_logged_as_said() {
+    let read = |more: &str| read(&format!("{SMALLEST}{more}"));
+    let recipe = |more: &str| read(more).unwrap().recipe;
+    let schedule = |more: &str| recipe(&format!("[fit.schedule]\n{more}")).schedule;
+    let step = "kind = 'step'\nfactor = 0.5\nevery_epochs = 4\nfloor = 0.01\nwarm_up_epochs = 2\n";
+    let shape = RateShape::Step { every_epochs: 4, factor: 0.5 };
+    assert_eq!(schedule(step), RateSchedule { warm_up_epochs: 2, shape, floor: 0.01 });
+    // The rest of a hundred epochs, or so many.
+    let cosine = schedule("kind = 'cosine'\nwarm_up_epochs = 5\n").shape;
+    assert_eq!(cosine, RateShape::Cosine { epochs: 95 });
+    let cosine = schedule("kind = 'cosine'\nepochs = 30\n").shape;
+    assert_eq!(cosine, RateShape::Cosine { epochs: 30 });
+    let plateau = schedule("kind = 'plateau'\npatience = 3\nmin_delta = 0.1\n").shape;
+    let expected =
+        RateShape::Plateau { patience: 3, factor: 0.1, min_delta: 0.1, cooldown_epochs: 0 };
+    assert_eq!(plateau, expected);
+
+    let stopping = "[fit]\nmonitor = 'training_loss'\nmin_delta = 0.5\nstart_epoch = 9\n";
+    let stopping = recipe(stopping);
+    let found = (stopping.monitor, stopping.min_delta, stopping.start_epoch);
+    assert_eq!(found, (Monitor::TrainingLoss, 0.5, 9));
+    assert_eq!(recipe("[fit]\nweight_decay = 0.01\n").weight_decay, 0.01);
+    let logs = read("[fit]\nlogs = ['tensorboard', 'csv']\n").unwrap().logs;
+    assert_eq!(logs, [LogKind::TensorBoard, LogKind::Csv]);
+
+    let direction = "[target]\nkind = 'next_direction'\n\
+                     [network]\ndense = [{ units = 1, activation = 'sigmoid' }]\n";
+    let weights = "[fit.weights]\nhalf_life_days = 90\nclasses = 'balanced'\nevent = 3\n\
+                   symbols = 'balanced'\n[fit.weights.symbol]\nAAPL = 2\n'brk.b' = 0.5\n";
+    let expected = WeightRule {
+        half_life_days: Some(90.0),
+        balances_classes: true,
+        event: Some(3.0),
+        balances_symbols: true,
+        symbols: [("AAPL".to_owned(), 2.0), ("brk.b".to_owned(), 0.5)].into(),
+    };
+    assert_eq!(recipe(&format!("{direction}{weights}")).weights, expected);
+    assert!(recipe("[fit.weights]\nevent = 1\n").weights.is_even());
+}
+
+#[test]
+fn settings_of_a_fit_that_cannot_be_are_refused() {
+    let problems = |more: &str| read(&format!("{SMALLEST}{more}")).unwrap_err();
+    let found = problems(
+        "[fit]\nweight_decay = 1000\nlogs = ['csv', 'csv', 'xml']\nmonitor = 'loss'\n\
+         start_epoch = 0\nmin_delta = -1\n",
+    );
+    let expected = [
+        "fit.min_delta: must be a number at least 0",
+        "fit.start_epoch: must be a whole number from 1 to 1000000",
+        "fit.monitor: `loss` is none of `validation_loss`, `validation_absolute_error`, \
+         `training_loss`",
+        "fit.weight_decay: times learning_rate must be below 1",
+        "fit.logs: has `csv` twice",
+        "fit.logs: `xml` is none of `jsonl`, `csv`, `tensorboard`",
+    ];
+    assert_eq!(found, expected);
+    let found = problems("[fit.schedule]\nevery_epochs = 3\nfactor = 1\n");
+    let expected = [
+        "fit.schedule.factor: must be a number between 0 and 1",
+        "fit.schedule.factor: is used where kind is `step` or `plateau` only",
+        "fit.schedule.every_epochs: is used where kind is `step` only",
+    ];
+    assert_eq!(found, expected);
+    let found = problems("[fit]\npatience = 5\n[fit.schedule]\nkind = 'plateau'\npatience = 5\n");
+    let expected = "fit.schedule.patience: must be below fit.patience, which would end the fit \
+                    before";
+    assert_eq!(found, [expected]);
+    let weights = "[fit.weights]\nclasses = 'balanced'\nevent = 2\n[fit.weights.symbol]\nA = 'x'\n";
+    let expected = [
+        "fit.weights.symbol.A: must be a number above 0",
+        "fit.weights.classes: `next_return` has no classes",
+        "fit.weights.event: `next_return` has no classes",
+    ];
+    assert_eq!(problems(weights), expected);
 }
 
 #[test]

@@ -13,6 +13,7 @@
 use std::ops::Range;
 
 use super::loss::Loss;
+use super::weights;
 use crate::train::network::{Network, Workspace};
 use crate::train::random::Random;
 use crate::train::windows::Windows;
@@ -25,6 +26,7 @@ struct Lane {
     workspace: Workspace,
     gradients: Vec<f32>,
     targets: Vec<f32>,
+    weights: Vec<f32>,
     loss: f64,
 }
 
@@ -49,6 +51,7 @@ impl<'a> Lanes<'a> {
             workspace: network.workspace(steps, batch.div_ceil(count)),
             gradients: vec![0.0; network.parameter_count()],
             targets: Vec::new(),
+            weights: Vec::new(),
             loss: 0.0,
         };
         let lanes = (0..count).map(|_| lane()).collect();
@@ -83,9 +86,11 @@ impl<'a> Lanes<'a> {
             let input = lane.workspace.input(windows.steps(), which.len(), windows.features());
             windows.gather(which, input);
             windows.gather_labels(which, &mut lane.targets);
+            windows.gather_weights(which, &mut lane.weights);
             network.forward(parameters, &mut lane.workspace);
             let (output, gradient) = lane.workspace.output_and_gradient();
-            lane.loss = loss.gradient(output, &lane.targets, values, gradient);
+            let (targets, weights) = (&lane.targets, &lane.weights);
+            lane.loss = weights::gradient(loss, output, targets, weights, values, gradient);
             network.backward(parameters, &mut lane.workspace, &mut lane.gradients);
         });
         let (first, others) = self.lanes.split_first_mut().expect("there is at least one lane");

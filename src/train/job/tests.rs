@@ -18,6 +18,7 @@ use crate::train::fit::loss::Loss;
 use crate::train::fit::{FitError, Stopped};
 use crate::train::network::{Activation, Cell, ConvolutionShape};
 use crate::train::report::describe;
+use crate::train::logs::LogKind;
 
 /// A configuration over a written history, small enough for a test.
 fn small(folder: &Path, extra: &str) -> TrainConfig {
@@ -254,6 +255,83 @@ fn a_checkpoint_of_another_recipe_is_refused_and_more_epochs_are_not() {
     }
     let longer = job(&|c| c.recipe.epochs = 8).resume(&mut onwards).unwrap();
     assert_eq!(longer.fit.epochs.len(), 8);
+}
+
+#[test]
+fn a_fit_goes_on_at_another_rate_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = small(folder.path(), "[fit.schedule]\nkind = 'step'\nevery_epochs = 2\n");
+    let job = |rate: f64, epochs: usize| {
+        let mut config = config.clone();
+        (config.recipe.learning_rate, config.recipe.epochs) = (rate, epochs);
+        Job::prepare(config).unwrap()
+    };
+    let rates = |trained: &Trained| -> Vec<f64> {
+        trained.fit.epochs.iter().map(|epoch| epoch.learning_rate).collect()
+    };
+    job(0.01, 3).run(&mut onwards).unwrap();
+    let error = job(0.02, 6).resume(&mut onwards).unwrap_err();
+    let expected = "with --learning-rate the fit goes on";
+    assert!(error.to_string().contains(expected), "{error}");
+    let mut until_fifth = |progress: Progress| match progress {
+        Progress::Batch { epoch: 5, done: 1, .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let stopped = job(0.02, 6).resume_at_other_rate(&mut until_fifth).unwrap();
+    assert_eq!(stopped.fit.epochs.len(), 4);
+    // The same command once more goes on with the schedule that it began.
+    let trained = job(0.02, 7).resume_at_other_rate(&mut onwards).unwrap();
+    assert_eq!(rates(&trained), [0.01, 0.01, 0.001, 0.02, 0.02, 0.002, 0.002]);
+    let error = job(0.01, 8).resume(&mut onwards).unwrap_err();
+    assert!(error.to_string().contains(expected), "it is at another rate now: {error}");
+}
+
+#[test]
+fn a_run_that_was_stopped_has_the_logs_of_one_that_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = small(folder.path(), "");
+    config.logs = [LogKind::JsonLines, LogKind::Csv].to_vec();
+    let read = |config: &TrainConfig| {
+        ["metrics.jsonl", "metrics.csv"]
+            .map(|name| std::fs::read_to_string(config.work.join("small").join(name)).unwrap())
+    };
+    let trained = Job::prepare(config.clone()).unwrap().run(&mut onwards).unwrap();
+    let whole = read(&config);
+    assert_eq!(whole[0].lines().count(), trained.fit.epochs.len());
+    let last: serde_json::Value = serde_json::from_str(whole[0].lines().last().unwrap()).unwrap();
+    let epoch = trained.fit.epochs.last().unwrap();
+    assert_eq!(last["validation_loss"].as_f64(), Some(epoch.validation_loss));
+    assert_eq!(last["epoch"].as_u64(), Some(epoch.number as u64));
+
+    config.work = folder.path().join("other");
+    let job = Job::prepare(config.clone()).unwrap();
+    let mut until_third = |progress: Progress| match progress {
+        Progress::Batch { epoch: 3, done: 4, .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    job.run(&mut until_third).unwrap();
+    assert_eq!(read(&config)[1].lines().count(), 1 + 2);
+    job.resume(&mut onwards).unwrap();
+    assert_eq!(read(&config), whole);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = small(folder.path(), "");
+    config.logs = vec![LogKind::Csv];
+    std::fs::create_dir_all(&config.work).unwrap();
+    std::fs::write(config.work.join("small"), "a file where the folder should be").unwrap();
+    let error = Job::prepare(config).unwrap().run(&mut onwards).unwrap_err();
+    assert!(matches!(error, TrainError::Log(_)), "{error}");
+}
+
+#[test]
+fn a_weight_of_an_unknown_symbol_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = "[fit.weights.symbol]\nAAPL = 2\nAPPL = 3\n";
+    let error = Job::prepare(small(folder.path(), weights)).unwrap_err();
+    assert_eq!(error.to_string(), "fit.weights.symbol: `APPL` is not a symbol of the history");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) mod parameters;
 mod recurrent;
 mod stack;
 
+use std::ops::Range;
+
 use thiserror::Error;
 
 pub use self::activation::Activation;
@@ -199,6 +201,7 @@ pub struct Network {
     /// From the input on; the last one is dense.
     layers: Vec<AnyLayer>,
     parameters: usize,
+    weights: Vec<Range<usize>>,
 }
 
 /// Everything one thread needs to run a network on one batch; made once.
@@ -256,7 +259,8 @@ impl Network {
             layers.push(AnyLayer::Dense(layer));
             width = *units;
         }
-        Ok(Self { architecture, layers, parameters: layout.len() })
+        let (parameters, weights) = (layout.len(), layout.weights().to_vec());
+        Ok(Self { architecture, layers, parameters, weights })
     }
 
     /// The shape it was planned from.
@@ -267,6 +271,11 @@ impl Network {
     /// Length of the parameter vector.
     pub fn parameter_count(&self) -> usize {
         self.parameters
+    }
+
+    /// The places in the parameter vector that multiply something: all but the biases.
+    pub(crate) fn weights(&self) -> &[Range<usize>] {
+        &self.weights
     }
 
     /// K, the count of values it gives for a window.

@@ -13,6 +13,7 @@
 
 mod figures;
 mod plots;
+mod recipe;
 
 use std::fs;
 use std::io;
@@ -229,13 +230,7 @@ fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
         ("test part", span(&dataset.test)),
         ("embargo", format!("{} steps between parts", config.window_steps + config.horizon_steps)),
         ("loss", loss(recipe.loss)),
-        (
-            "fit",
-            format!(
-                "Adam, learning rate {}, batch {}, patience {}, at most {} epochs, {} lanes",
-                recipe.learning_rate, recipe.batch, recipe.patience, recipe.epochs, recipe.lanes
-            ),
-        ),
+        ("fit", recipe::describe(recipe)),
         (
             "epochs",
             format!("{} ({stopped}), best {}", trained.fit.epochs.len(), trained.fit.best_epoch),
