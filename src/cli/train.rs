@@ -209,6 +209,9 @@ fn announce(job: &Job) -> Result<(), Exit> {
         config.features.join(", "),
         describe(job.network())
     );
+    if config.usual_features {
+        text += "  features    the usual ones of this target; `window.features` names others\n";
+    }
     if config.state == StateRule::Carried {
         let steps = config.window_steps;
         text += &format!("  state       carried, gradients through {steps} steps\n");

@@ -516,7 +516,14 @@ mod tests {
         History { series, data_sha256: String::new() }
     }
 
+    /// With the tutorial's features, unless the text names others.
     fn config(text: &str) -> TrainConfig {
+        let features = "[window]\nfeatures = ['close', 'volume', 'change']\n";
+        let text = match text {
+            text if text.contains("features") => text.to_owned(),
+            text if text.contains("[window]\n") => text.replace("[window]\n", features),
+            text => format!("{text}{features}"),
+        };
         config::read(&format!("[model]\nname = 'm'\n[data]\npath = 'x.csv'\n{text}")).unwrap()
     }
 

@@ -60,6 +60,7 @@ pub(super) fn of_fold(
     let recipe = Recipe { seed, ..recipe.clone() };
     let read = (&data.file, &data.symbols, data.time_unit, data.accepts_times, step, calendar);
     let labelled = (window_steps, features, extra_fields, scaler, target, horizon_steps);
+    let labelled = (labelled, config.window_stride);
     let judged = (period_steps, split.validation, coverage, signal, config.backtest.control);
     let computed = (env!("CARGO_PKG_VERSION"), FOLD_SCHEMA, runtime.name(), runtime.build());
     let text = format!(

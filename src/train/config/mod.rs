@@ -58,6 +58,10 @@ pub struct TrainConfig {
     pub window_steps: usize,
     /// The features in the order of the model's columns.
     pub features: Vec<String>,
+    /// Whether the configuration names no features, so that they are the usual ones of the target.
+    pub usual_features: bool,
+    /// The training part learns from every window at a multiple of so many steps.
+    pub window_stride: usize,
     /// Fields beyond the standard ones that the features read.
     pub extra_fields: Vec<String>,
     /// How features become model units.
@@ -177,8 +181,9 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         (target, horizon_steps)
     };
-    let Window { steps: window_steps, features, extra_fields, scaler } =
-        window(root.section("window"), &target);
+    let window = window(root.section("window"), &target);
+    let Window { steps: window_steps, stride: window_stride, features, .. } = window;
+    let Window { usual_features, extra_fields, scaler, .. } = window;
     if let Some(error) = unknown_field(&target, &extra_fields) {
         root.problem(&format!("target.{}", error.part), error.problem);
     }
@@ -212,6 +217,8 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         calendar,
         window_steps,
         features,
+        usual_features,
+        window_stride,
         extra_fields,
         scaler,
         target,
