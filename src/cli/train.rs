@@ -13,10 +13,13 @@ use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::shutdown::StopSignals;
 use crate::train::config::{self, REPEATS_MAX, StateRule, TrainConfig};
+use crate::train::dataset::DatasetError;
 use crate::train::evaluate::headline;
 use crate::train::fit::checkpoint::CheckpointError;
 use crate::train::fit::{Epoch, Fit, FitError, Progress, Stopped};
+use crate::train::history::HistoryError;
 use crate::train::job::{Job, TrainError};
+use crate::train::out_of_range;
 use crate::train::repeat::Repetition;
 use crate::train::report::{describe, summary};
 
@@ -171,7 +174,9 @@ fn exit(error: TrainError) -> Exit {
 /// What a failed fit is to a supervisor.
 pub(super) fn failure_of(error: &TrainError) -> Failure {
     match error {
-        TrainError::Fit(FitError::NothingYet) => Failure::Temporary,
+        TrainError::Fit(FitError::NothingYet)
+        | TrainError::History(HistoryError::Spill(_))
+        | TrainError::Dataset(DatasetError::Spill(_)) => Failure::Temporary,
         TrainError::Version(_)
         | TrainError::Features(_)
         | TrainError::Network(_)
@@ -221,8 +226,7 @@ fn announce(job: &Job) -> Result<(), Exit> {
         ("validation", &dataset.validation),
         ("test", &dataset.test),
     ] {
-        let times = || part.examples.iter().map(|example| example.as_of);
-        if let (Some(from), Some(to)) = (times().min(), times().max()) {
+        if let Some((from, to)) = part.span() {
             let count = part.examples.len();
             text += &format!("  {name:<11} {count} windows, {from} to {to}\n");
         }

@@ -94,7 +94,7 @@ pub(super) fn assess(
     let scaler = target_scaler.single().map_err(|error| format!("target.scaler: {error}"))?;
     let known = known(material, truth, part.horizon_steps);
     let kind = TargetKind::of(&config.target);
-    let steps = material.history.series.iter().map(|series| series.steps.as_slice());
+    let steps = material.history.series.iter().map(|series| series.steps.clone());
     let courses = Courses::new(steps, truth, kind, part.horizon_steps);
     let mut judge =
         Judge { material, config, part, scaler, kind, outputs, courses, baselines: None };
@@ -136,7 +136,7 @@ impl Judge<'_> {
         }
     }
 
-    fn windows(&self, known: &[Known]) -> (super::judge::windows::Windows, Vec<Example>) {
+    fn windows(&self, known: &[Known]) -> (super::judge::windows::Windows, ExampleList) {
         let ends: Vec<End> = known.iter().map(|(at, _)| self.material.ends[*at]).collect();
         let examples = known.iter().map(|(_, example)| *example).collect();
         (self.material.windows(&ends), examples)

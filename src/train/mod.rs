@@ -20,6 +20,7 @@
 //! reads Parquet with it.
 
 mod error;
+mod rows;
 mod trained;
 
 pub mod assess;
@@ -32,6 +33,7 @@ pub mod fit;
 pub mod job;
 pub mod look_ahead;
 pub mod network;
+pub mod out_of_range;
 pub mod repeat;
 pub mod report;
 pub mod schedule;

@@ -133,10 +133,19 @@ impl Steps {
 
     /// How many steps come before an instant.
     pub fn before(&self, instant: UnixNanos) -> usize {
+        self.partition_point(|time| time < instant)
+    }
+
+    /// How many steps come up to an instant, one at it included.
+    pub fn until(&self, instant: UnixNanos) -> usize {
+        self.partition_point(|time| time <= instant)
+    }
+
+    fn partition_point(&self, is_before: impl Fn(UnixNanos) -> bool) -> usize {
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low.midpoint(high);
-            if self.step(middle).time < instant {
+            if is_before(self.step(middle).time) {
                 low = middle + 1;
             } else {
                 high = middle;

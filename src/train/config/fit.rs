@@ -2,13 +2,21 @@
 
 use std::path::PathBuf;
 
+use super::StateRule;
 use crate::core::forecast::Target;
 use crate::ports::section::Section;
 use crate::train::fit::Recipe;
 use crate::train::fit::loss::Loss;
 
+/// The most of `examples_per_epoch_max`.
+const EXAMPLES_MAX: usize = u32::MAX as usize;
+
 /// Reads the section; with the recipe comes the folder of its checkpoint.
-pub(super) fn fit(mut section: Section<'_>, target: &Target) -> (Recipe, PathBuf) {
+pub(super) fn fit(
+    mut section: Section<'_>,
+    target: &Target,
+    state: StateRule,
+) -> (Recipe, PathBuf) {
     let seed = section.count("seed", 0, i64::MAX as usize);
     let recipe = Recipe {
         epochs: section.count("epochs_max", 1, 1_000_000),
@@ -19,7 +27,12 @@ pub(super) fn fit(mut section: Section<'_>, target: &Target) -> (Recipe, PathBuf
         loss: loss(&mut section, target),
         seed: seed as u64,
         lanes: section.count("lanes", 1, 64),
+        examples_per_epoch_max: section.count("examples_per_epoch_max", 0, EXAMPLES_MAX),
     };
+    if state == StateRule::Carried && recipe.examples_per_epoch_max > 0 {
+        let problem = "must be 0 where network.state is `carried`, which learns whole histories";
+        section.problem("examples_per_epoch_max", problem);
+    }
     let work = section.path("work");
     section.finish();
     (recipe, work)

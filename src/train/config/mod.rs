@@ -32,6 +32,7 @@ use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
 use crate::seal::sections::{
     CalendarChoice, DataConfig, STEPS_MAX, data, forecast, period_steps, step, unknown_field,
 };
+use crate::seal::spill::SpillRule;
 use crate::train::fit::loss::Loss;
 
 /// Every key with its default and the reason for it.
@@ -114,6 +115,9 @@ pub struct Split {
     pub validation: f64,
 }
 
+/// The most of `data.memory_bytes_max`: 1 TiB.
+const MEMORY_BYTES_MAX: usize = 1 << 40;
+
 /// The most seeds or folds; each is a whole fit.
 pub const REPEATS_MAX: usize = 1000;
 
@@ -161,11 +165,12 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         (parts.0, parts.1, version)
     };
-    let data = {
+    let (mut data, memory_bytes_max) = {
         let mut section = root.section("data");
         let data = data(&mut section);
+        let memory_bytes_max = section.count("memory_bytes_max", 0, MEMORY_BYTES_MAX);
         section.finish();
-        data
+        (data, memory_bytes_max)
     };
     let (step, step_rule, calendar) = step(root.section("step"));
     let (target, horizon_steps) = {
@@ -189,7 +194,8 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
     }
     let split = split(root.section("split"));
     let (architecture, state) = network(root.section("network"), features.len(), &target);
-    let (recipe, work) = fit(root.section("fit"), &target);
+    let (recipe, work) = fit(root.section("fit"), &target, state);
+    data.spill = Some(SpillRule { folder: work.clone(), bytes_max: memory_bytes_max });
     let (seeds, folds) = {
         let mut section = root.section("evaluate");
         let counts =

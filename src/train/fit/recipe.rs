@@ -26,6 +26,8 @@ pub struct Recipe {
     /// Parts into which each batch is divided, so that as many threads can work on it. Another
     /// count adds in another order and so gives other last bits.
     pub lanes: usize,
+    /// The most windows of one epoch: each epoch draws as many others. 0: all of them.
+    pub examples_per_epoch_max: usize,
 }
 
 impl Default for Recipe {
@@ -40,6 +42,7 @@ impl Default for Recipe {
             loss: Loss::MeanSquaredError,
             seed: 1,
             lanes: 2,
+            examples_per_epoch_max: 0,
         }
     }
 }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::assess::assess;
 use super::config::TrainConfig;
-use super::dataset::Dataset;
+use super::dataset::{Dataset, DatasetError};
 pub use super::error::TrainError;
 use super::fit::{Fit, FitState, Progress, Recipe, fit, fit_on, resume};
 use super::history::{History, read_with_steps};
@@ -100,7 +100,7 @@ impl Job {
     ) -> Result<(), TrainError> {
         trained.repeats = repeat(self.material(), &trained.assessment.test.figures, observer)?;
         trained.draft.manifest.repeats = trained.repeats.summary();
-        Ok(())
+        self.intact()
     }
 
     /// The report of a finished run; `None` where none is asked for.
@@ -209,8 +209,14 @@ impl Job {
         state: Option<FitState>,
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
-        let fit = self.fit(state, observer)?;
-        self.judge(fit)
+        let fit = self.fit(state, observer);
+        // Rows that could not be read are the reason for whatever else went wrong.
+        self.intact()?;
+        self.judge(fit?)
+    }
+
+    fn intact(&self) -> Result<(), TrainError> {
+        Ok(self.dataset.intact().map_err(DatasetError::from)?)
     }
 
     /// Evaluates and exports a finished fit.
@@ -219,6 +225,7 @@ impl Job {
         let baselines = dataset.fit_baselines(config);
         let assessment = assess(network, &fit.parameters, dataset, &baselines, config)?;
         let draft = self.draft(&fit, &assessment)?;
+        self.intact()?;
         let (repeats, checkpoint) = (Repeats::default(), self.checkpoint());
         Ok(Trained { fit, assessment, repeats, draft, checkpoint })
     }

@@ -194,9 +194,8 @@ fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
     let DataConfig { path, .. } = &config.data;
     let recipe = &config.recipe;
     let span = |part: &super::dataset::Part| {
-        let times = || part.examples.iter().map(|example| example.as_of);
         let epoch = UnixNanos::from_nanos(0);
-        let (from, to) = (times().min().unwrap_or(epoch), times().max().unwrap_or(epoch));
+        let (from, to) = part.span().unwrap_or((epoch, epoch));
         format!("{} windows, forecasts made {from} to {to}", part.examples.len())
     };
     let stopped = match trained.fit.stopped {

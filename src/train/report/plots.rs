@@ -99,13 +99,14 @@ fn tracks(config: &TrainConfig, history: &History, test: &Part, outcomes: &Outco
             truths: Vec::new(),
             prices: Vec::new(),
         };
+        let (mut now, mut later) = (series.steps.reader(), series.steps.reader());
         for (at, example) in test.examples.iter().enumerate() {
             if example.series == index {
-                let target = &series.steps[example.step + config.horizon_steps];
+                let target = later.step(example.step + config.horizon_steps);
                 track.times.push(target.time.as_nanos() as f64);
                 track.values.push(outcomes.values[at]);
                 track.truths.push(outcomes.truths[at]);
-                track.prices.extend(series.steps[example.step].fields.price());
+                track.prices.extend(now.step(example.step).fields.price());
             }
         }
         track
