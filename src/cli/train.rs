@@ -19,9 +19,8 @@ use crate::train::fit::checkpoint::CheckpointError;
 use crate::train::fit::{Epoch, Fit, FitError, Progress, Stopped};
 use crate::train::history::HistoryError;
 use crate::train::job::{Job, TrainError};
-use crate::train::out_of_range;
 use crate::train::repeat::Repetition;
-use crate::train::report::{describe, summary};
+use crate::train::report::{describe, out_of_range, summary};
 
 /// What a shell reports for a program that SIGINT ended.
 const EXIT_BY_SIGNAL: i32 = 130;
@@ -231,7 +230,7 @@ fn announce(job: &Job) -> Result<(), Exit> {
             text += &format!("  {name:<11} {count} windows, {from} to {to}\n");
         }
     }
-    super::print(format_args!("{text}"))
+    super::print(format_args!("{text}{}", out_of_range(&dataset.out_of_range)))
 }
 
 /// Shows a fit on standard error: a bar where a person looks at it, otherwise a line per epoch.

@@ -145,8 +145,7 @@ mod tests {
     ) -> Result<(), LookAheadError> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let (all, width) = (rows(steps), names.len());
-        let whole =
-            |range: Range<usize>| Cow::from(&all[range.start * width..range.end * width]);
+        let whole = |range: Range<usize>| Cow::from(&all[range.start * width..range.end * width]);
         let each = |steps: &Steps, see: &mut dyn FnMut(&[f32])| {
             rows(steps).chunks_exact(width).for_each(see);
             Ok(())

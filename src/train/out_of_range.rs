@@ -54,7 +54,8 @@ impl OutOfRange {
     /// Names and shares of the features that are out of range in more than `WARNED_SHARE` of the
     /// windows of a part.
     pub fn warned(&self, part: usize) -> Vec<(&str, f64)> {
-        let shares = self.features.iter().filter_map(|f| Some((f.feature.as_str(), f.shares[part]?)));
+        let shares =
+            self.features.iter().filter_map(|f| Some((f.feature.as_str(), f.shares[part]?)));
         shares.filter(|(_, share)| *share > WARNED_SHARE).collect()
     }
 }

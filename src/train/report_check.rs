@@ -64,6 +64,7 @@ fn a_run_writes_a_report_with_the_verdict_and_every_plot() {
     let expected = [
         "report.html",
         "losses.svg",
+        "out-of-range.svg",
         "price-rebuilt.svg",
         "price-one-step.svg",
         "price-rebuilt-2.svg",

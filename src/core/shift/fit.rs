@@ -26,11 +26,7 @@ const RARE_DEVIATIONS: f64 = 4.75;
 
 /// The distribution of the training rows of every symbol: each series is `[rows, width]`, oldest
 /// row first. `None` where they are too few to say how far a stretch of them is from all of them.
-pub fn fit(
-    width: usize,
-    series: &[&[f32]],
-    span: [UnixNanos; 2],
-) -> Option<DistributionSpec> {
+pub fn fit(width: usize, series: &[&[f32]], span: [UnixNanos; 2]) -> Option<DistributionSpec> {
     let lengths: Vec<usize> = series.iter().map(|rows| rows.len() / width.max(1)).collect();
     fit_blocks(width, &lengths, |at| std::iter::once(series[at]), span)
 }

@@ -162,9 +162,8 @@ impl Scan {
             return;
         }
         // Rows from here on that leave the level, until one is back on it.
-        let ahead = (1..=BAD_ROWS_MAX).find(|count| {
-            at + count < end && self.quote(at + count).is_level_with(&before, max)
-        });
+        let ahead = (1..=BAD_ROWS_MAX)
+            .find(|count| at + count < end && self.quote(at + count).is_level_with(&before, max));
         // A move that is no jump on its way down is one on its way up, so rows before can be those
         // that left a level.
         let behind = (1..=BAD_ROWS_MAX).find(|count| {

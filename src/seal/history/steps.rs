@@ -188,8 +188,12 @@ impl Blocks {
 }
 
 /// What stands for a step that could not be read.
-const UNREADABLE: Step =
-    Step { time: UnixNanos::from_nanos(0), fields: Fields::EMPTY, after_gap: false, patched: false };
+const UNREADABLE: Step = Step {
+    time: UnixNanos::from_nanos(0),
+    fields: Fields::EMPTY,
+    after_gap: false,
+    patched: false,
+};
 
 fn encode(step: &Step, bytes: &mut Vec<u8>) {
     let Step { time, fields, after_gap, patched } = step;
@@ -371,7 +375,10 @@ mod tests {
                 let file = spilled(count, after, &spill);
                 assert!(file.spill().is_some());
                 assert_eq!(file, memory, "{count} steps, {after} before the file");
-                assert_eq!((file.len(), file.first(), file.last()), (count, memory.first(), memory.last()));
+                assert_eq!(
+                    (file.len(), file.first(), file.last()),
+                    (count, memory.first(), memory.last())
+                );
                 let part = file.slice(count / 3..count);
                 assert_eq!(part, memory.slice(count / 3..), "{count}");
                 assert_eq!(part.slice(..=0), memory.slice(count / 3..=count / 3));
@@ -400,7 +407,10 @@ mod tests {
         std::fs::write(&blocked, "").unwrap();
         let spill = Spill::new(&blocked);
         let steps = spilled(600, 5, &spill);
-        assert_eq!((steps.iter().count(), steps.last().map(|s| s.fields)), (600, Some(Fields::EMPTY)));
+        assert_eq!(
+            (steps.iter().count(), steps.last().map(|s| s.fields)),
+            (600, Some(Fields::EMPTY))
+        );
         assert!(spill.intact().is_err());
     }
 }

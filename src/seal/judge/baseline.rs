@@ -109,8 +109,7 @@ impl Courses {
             let mut in_order = examples.are_in_order().then(|| examples.iter());
             self.walk(&baselines, examples, |at, state| {
                 let example = in_order.as_mut().and_then(Iterator::next);
-                let Example { truth, persistence, .. } =
-                    example.unwrap_or_else(|| examples.at(at));
+                let Example { truth, persistence, .. } = example.unwrap_or_else(|| examples.at(at));
                 let forecasts = state.forecasts(&baselines, [&[], &[]]);
                 let forecast = forecasts[BaselineKind::Average as usize].unwrap_or(persistence);
                 sum += (truth - forecast) * (truth - forecast);

@@ -419,9 +419,5 @@ fn record(
 fn part(part: &Part) -> PartRecord {
     let epoch = UnixNanos::from_nanos(0);
     let (from, to) = part.span().unwrap_or((epoch, epoch));
-    PartRecord {
-        from,
-        to,
-        windows: part.examples.len(),
-    }
+    PartRecord { from, to, windows: part.examples.len() }
 }

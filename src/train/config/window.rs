@@ -21,8 +21,7 @@ pub(super) struct Window {
 pub(super) fn window(mut section: Section<'_>, target: &Target) -> Window {
     let steps = section.count("steps", 1, STEPS_MAX);
     let usual_features = !section.contains("features");
-    let features =
-        if usual_features { usual(target) } else { section.texts("features") };
+    let features = if usual_features { usual(target) } else { section.texts("features") };
     let extra_fields = section.texts("extra_fields");
     if let Err(error) = RawFeatures::new(&features, &extra_fields, target.label()) {
         section.problem("features", error);

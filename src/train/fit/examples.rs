@@ -67,7 +67,16 @@ impl<'a> Examples<'a> {
                     0 => usize::MAX,
                     most => most,
                 };
-                Box::new(Shuffled { lanes, training, validation, loss, batch, most, order, done: 0 })
+                Box::new(Shuffled {
+                    lanes,
+                    training,
+                    validation,
+                    loss,
+                    batch,
+                    most,
+                    order,
+                    done: 0,
+                })
             }
             Self::Carried { sequences, steps, training, validation } => Box::new(Strands::new(
                 network, sequences, steps, training, validation, recipe, threads,
