@@ -684,6 +684,49 @@ mod tests {
     }
 
     #[test]
+    fn a_stride_thins_the_training_part_alone() {
+        let both = history(vec![series("A", 201, 1, wavy), series("B", 101, 2, wavy)]);
+        let dataset = |stride: usize| {
+            let text = format!("[window]\nsteps = 4\nstride = {stride}\n");
+            Dataset::new(&both, &config(&text)).unwrap()
+        };
+        let (all, thinned) = (dataset(1), dataset(3));
+        for at in [0, 1] {
+            let of = |dataset: &Dataset| -> Vec<Example> {
+                let examples = dataset.training.examples.iter();
+                examples.filter(|example| example.series == at).collect()
+            };
+            let expected: Vec<_> = of(&all).into_iter().step_by(3).collect();
+            assert!(expected.len() > 20, "{}", expected.len());
+            assert_eq!(of(&thinned), expected);
+        }
+        let third = all.training.examples.iter().position(|e| e == thinned.training.examples.at(1));
+        assert_eq!(third, Some(3));
+        assert_eq!(thinned.training.windows.window(1), all.training.windows.window(3));
+        assert_eq!(thinned.training.windows.labels()[1], all.training.windows.labels()[3]);
+        assert_eq!(thinned.validation.windows, all.validation.windows);
+        assert_eq!(thinned.test.examples, all.test.examples);
+        assert_eq!(thinned.scaler, all.scaler, "fitted on all rows");
+        assert_eq!(thinned.out_of_range, all.out_of_range);
+    }
+
+    #[test]
+    fn prices_of_a_growing_series_leave_their_range_and_changes_do_not() {
+        let config = config("[window]\nsteps = 4\n");
+        let growing = |day: usize| 100.0 * 1.01_f64.powi(day as i32) + (day as f64 * 0.9).sin();
+        let history = history(vec![series("A", 400, 1, growing)]);
+        let found = Dataset::new(&history, &config).unwrap().out_of_range;
+        let shares = |feature: usize| (&*found.features[feature].feature, found.features[feature].shares);
+        assert_eq!(shares(0), ("close", [Some(0.0), Some(1.0), Some(1.0)]));
+        assert_eq!(shares(1), ("volume", [Some(0.0); 3]));
+        assert_eq!(shares(2), ("change", [Some(0.0); 3]));
+        assert_eq!(found.any, [Some(0.0), Some(1.0), Some(1.0)]);
+        let told = crate::train::report::out_of_range(&found);
+        assert!(told.contains("warning: out of range in more than 5 % of the test windows: `close` 100 %"));
+        assert_eq!(told.matches("warning: ").count(), 2, "{told}");
+    }
+
+    #[test]
     fn parts_share_no_row_and_lie_an_embargo_apart() {
         let config = config("[window]\nsteps = 5\n[target]\nhorizon_steps = 3\n");
         let dataset = Dataset::new(&history(vec![series("A", 200, 1, wavy)]), &config).unwrap();

@@ -12,6 +12,7 @@ use crate::engine::test_support::onnxruntime;
 use crate::train::config;
 use crate::train::config::StateRule;
 use crate::train::export::export;
+use crate::train::history::HistoryError;
 use crate::train::fit::checkpoint::CheckpointError;
 use crate::train::fit::loss::Loss;
 use crate::train::fit::{FitError, Stopped};
@@ -101,6 +102,44 @@ fn the_same_seed_gives_the_same_bytes() {
     again.recipe.seed = 2;
     again.models_root = folder.path().join("other");
     assert!(read_all(&train(&again))[0] != first[0], "another seed gave the same model");
+}
+
+#[test]
+fn a_history_in_files_gives_the_bytes_of_one_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    for (at, extra) in ["", "[evaluate]\nseeds = 2\nfolds = 1\n", "carried"].iter().enumerate() {
+        let mut memory = small(folder.path(), extra.trim_end_matches("carried"));
+        if *extra == "carried" {
+            memory.state = StateRule::Carried;
+        }
+        memory.models_root = folder.path().join(format!("memory-{at}"));
+        let mut files = memory.clone();
+        files.models_root = folder.path().join(format!("files-{at}"));
+        files.data.spill.as_mut().unwrap().bytes_max = 0;
+        let bundles = [&memory, &files].map(|config| {
+            let job = Job::prepare(config.clone()).unwrap();
+            assert_eq!(job.history.spill().is_some(), config.data.spill != memory.data.spill);
+            let mut trained = job.run(&mut onwards).unwrap();
+            job.repeat(&mut trained, &mut |_, _| ControlFlow::Continue(())).unwrap();
+            let report = job.report(&trained).unwrap();
+            let sealed = trained.seal(&config.models_root, onnxruntime()).unwrap();
+            let read = |name: &&str| std::fs::read(sealed.join(name)).unwrap();
+            (["model.onnx", "manifest.json", "golden.json"].each_ref().map(read), report)
+        });
+        assert!(bundles[0] == bundles[1], "{extra}");
+    }
+    let left = std::fs::read_dir(folder.path().join("work")).unwrap();
+    assert_eq!(left.count(), 0, "no file has a name");
+}
+
+#[test]
+fn a_history_that_cannot_be_kept_in_files_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = small(folder.path(), "");
+    let spill = config.data.spill.as_mut().unwrap();
+    (spill.bytes_max, spill.folder) = (0, folder.path().join("history.csv"));
+    let error = Job::prepare(config).unwrap_err();
+    assert!(matches!(error, TrainError::History(HistoryError::Spill(_))), "{error}");
 }
 
 #[test]
