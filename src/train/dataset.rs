@@ -20,10 +20,10 @@ use super::baseline::{Courses, FittedBaselines};
 use super::config::{Split, StateRule, TrainConfig};
 use super::fit::carried;
 use super::fit::{Examples, Labelled, predict};
-use super::history::{History, Series};
+use super::history::{History, Series, Steps};
 use super::look_ahead::{self, LookAheadError};
 use super::network::Network;
-use super::out_of_range::{OutOfRange, Tally};
+use super::out_of_range::{OutOfRange, PARTS, Tally};
 use super::random::{Purpose, Random};
 use super::rows::{Rows, each_row, raw_rows, refused};
 use super::sequences::{Place, Sequences};
@@ -34,7 +34,6 @@ use crate::core::features::{
 };
 use crate::core::forecast::{Target, TargetError, TargetKind, Truth};
 use crate::core::shift::{self, DistributionSpec};
-use crate::seal::history::Steps;
 use crate::seal::matrix::Matrix;
 use crate::seal::spill::{Spill, SpillError};
 
@@ -131,9 +130,6 @@ pub enum DatasetError {
 
 /// Behind every step.
 const END: UnixNanos = UnixNanos::from_nanos(i64::MAX);
-
-/// The names of the parts, in time.
-const PARTS: [&str; 3] = ["training", "validation", "test"];
 
 impl Dataset {
     /// Divides and scales a history.

@@ -7,10 +7,9 @@
 use std::ops::Range;
 
 use super::dataset::DatasetError;
-use super::history::{History, Series};
+use super::history::{History, Series, Steps};
 use crate::core::domain::{Reject, Step};
 use crate::core::features::{FeaturePlan, RawFeatures, RowStatus};
-use crate::seal::history::Steps;
 use crate::seal::matrix::Matrix;
 
 /// The rows of one series: those of its steps behind the warm-up.

@@ -186,9 +186,14 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         (target, horizon_steps)
     };
-    let window = window(root.section("window"), &target);
-    let Window { steps: window_steps, stride: window_stride, features, .. } = window;
-    let Window { usual_features, extra_fields, scaler, .. } = window;
+    let Window {
+        steps: window_steps,
+        stride: window_stride,
+        features,
+        usual_features,
+        extra_fields,
+        scaler,
+    } = window(root.section("window"), &target);
     if let Some(error) = unknown_field(&target, &extra_fields) {
         root.problem(&format!("target.{}", error.part), error.problem);
     }
