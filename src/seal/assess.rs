@@ -6,9 +6,9 @@
 
 use super::config::{PartConfig, SealConfig};
 use super::data::{End, Material};
-use super::judge::Example;
 use super::judge::baseline::{BaselineForecasts, Courses, FittedBaselines};
 use super::judge::evaluate::{Against, Outcomes, TargetKind, Terms, evaluate, interval, verdict};
+use super::judge::{Example, ExampleList};
 use crate::core::baseline::{BaselineKind, BaselineSpec};
 use crate::core::features::{Scaler, SingleScaler};
 use crate::core::forecast::{Interval, Margins, TargetError, Truth};
