@@ -712,13 +712,18 @@ mod tests {
         let growing = |day: usize| 100.0 * 1.01_f64.powi(day as i32) + (day as f64 * 0.9).sin();
         let history = history(vec![series("A", 400, 1, growing)]);
         let found = Dataset::new(&history, &config).unwrap().out_of_range;
-        let shares = |feature: usize| (&*found.features[feature].feature, found.features[feature].shares);
+        let shares =
+            |feature: usize| (&*found.features[feature].feature, found.features[feature].shares);
         assert_eq!(shares(0), ("close", [Some(0.0), Some(1.0), Some(1.0)]));
         assert_eq!(shares(1), ("volume", [Some(0.0); 3]));
         assert_eq!(shares(2), ("change", [Some(0.0); 3]));
         assert_eq!(found.any, [Some(0.0), Some(1.0), Some(1.0)]);
         let told = crate::train::report::out_of_range(&found);
-        assert!(told.contains("warning: out of range in more than 5 % of the test windows: `close` 100 %"));
+        assert!(
+            told.contains(
+                "warning: out of range in more than 5 % of the test windows: `close` 100 %"
+            )
+        );
         assert_eq!(told.matches("warning: ").count(), 2, "{told}");
     }
 

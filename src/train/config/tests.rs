@@ -40,7 +40,7 @@ fn features_follow_the_target_where_none_are_named() {
         let sigmoid = "[network]\ndense = [{ units = 1, activation = 'sigmoid' }]\n";
         let forecast = "[forecast]\nbuy_above = 1\nsell_below = 0\n";
         let text = format!("{SMALLEST}{sigmoid}{forecast}{target}");
-        let config = self::read(&text).unwrap();
+        let config = read(&text).unwrap();
         assert_eq!(config.architecture.inputs, config.features.len(), "{target}");
         (config.usual_features, config.features.join(" "))
     };

@@ -64,7 +64,11 @@ fn an_epoch_with_a_limit_draws_as_many_other_windows_each_time() {
             Progress::Epoch(_) => ControlFlow::Continue(()),
             Progress::State(state) => {
                 states.push(state.clone());
-                if states.len() == until { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if states.len() == until {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             }
         };
         let examples = of(&training, &validation);
@@ -238,7 +242,7 @@ fn a_classifier_is_fitted_by_cross_entropy() {
     let classes = |wave: &Windows| {
         let mut windows = Windows::new(8, 2, 1);
         (0..wave.len()).for_each(|at| {
-            let start = windows.push_rows(wave.window(at));
+            let start = windows.push_rows(&wave.window(at));
             windows.push_window(start, &[if wave.labels()[at] > 0.0 { 1.0 } else { 0.0 }]);
         });
         windows

@@ -12,10 +12,10 @@ use crate::engine::test_support::onnxruntime;
 use crate::train::config;
 use crate::train::config::StateRule;
 use crate::train::export::export;
-use crate::train::history::HistoryError;
 use crate::train::fit::checkpoint::CheckpointError;
 use crate::train::fit::loss::Loss;
 use crate::train::fit::{FitError, Stopped};
+use crate::train::history::HistoryError;
 
 /// A configuration over a written history, small enough for a test.
 fn small(folder: &Path, extra: &str) -> TrainConfig {
