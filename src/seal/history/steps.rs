@@ -371,7 +371,7 @@ mod tests {
         for count in [1, BLOCK_STEPS - 1, BLOCK_STEPS, 3 * BLOCK_STEPS, 3 * BLOCK_STEPS + 9] {
             let memory: Steps = (0..count).map(step).collect();
             assert!(memory.spill().is_none());
-            for after in [0, 1, count / 2, count - 1] {
+            for after in [0, 1, count / 2].map(|after| after.min(count - 1)) {
                 let file = spilled(count, after, &spill);
                 assert!(file.spill().is_some());
                 assert_eq!(file, memory, "{count} steps, {after} before the file");

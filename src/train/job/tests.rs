@@ -336,6 +336,7 @@ fn every_scaler_is_sealed_to_the_same_bytes_with_the_parts_that_look_back() {
         let mut config = small(folder.path(), "[target]\nkind = 'next_log_return'\n");
         config.scaler = scaler;
         config.features = ["lag(close,2)", "log(volume)", "change"].map(str::to_owned).into();
+        config.architecture.inputs = config.features.len();
         config.recipe.epochs = 2;
         let first = train(&config);
         config.models_root = folder.path().join("again");
