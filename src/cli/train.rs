@@ -13,12 +13,14 @@ use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::shutdown::StopSignals;
 use crate::train::config::{self, REPEATS_MAX, StateRule, TrainConfig};
+use crate::train::dataset::DatasetError;
 use crate::train::evaluate::headline;
 use crate::train::fit::checkpoint::CheckpointError;
 use crate::train::fit::{Epoch, Fit, FitError, Progress, Stopped};
+use crate::train::history::HistoryError;
 use crate::train::job::{Job, TrainError};
 use crate::train::repeat::Repetition;
-use crate::train::report::{describe, summary};
+use crate::train::report::{describe, out_of_range, summary};
 
 /// What a shell reports for a program that SIGINT ended.
 const EXIT_BY_SIGNAL: i32 = 130;
@@ -186,7 +188,9 @@ fn exit(error: TrainError) -> Exit {
 /// What a failed fit is to a supervisor.
 pub(super) fn failure_of(error: &TrainError) -> Failure {
     match error {
-        TrainError::Fit(FitError::NothingYet) => Failure::Temporary,
+        TrainError::Fit(FitError::NothingYet)
+        | TrainError::History(HistoryError::Spill(_))
+        | TrainError::Dataset(DatasetError::Spill(_)) => Failure::Temporary,
         TrainError::Version(_)
         | TrainError::Features(_)
         | TrainError::Network(_)
@@ -226,6 +230,9 @@ fn announce(job: &Job) -> Result<(), Exit> {
         config.features.join(", "),
         describe(job.network())
     );
+    if config.usual_features {
+        text += "  features    the usual ones of this target; `window.features` names others\n";
+    }
     if config.state == StateRule::Carried {
         let steps = config.window_steps;
         text += &format!("  state       carried, gradients through {steps} steps\n");
@@ -238,16 +245,15 @@ fn announce(job: &Job) -> Result<(), Exit> {
         ("validation", &dataset.validation),
         ("test", &dataset.test),
     ] {
-        let times = || part.examples.iter().map(|example| example.as_of);
-        if let (Some(from), Some(to)) = (times().min(), times().max()) {
+        if let Some((from, to)) = part.span() {
             let count = part.examples.len();
             text += &format!("  {name:<11} {count} windows, {from} to {to}\n");
         }
     }
-    if config.architecture.lstm.iter().any(|layer| layer.recurrent_dropout > 0.0) {
+    if config.architecture.recurrent.iter().any(|layer| layer.recurrent_dropout > 0.0) {
         text += RECURRENT_DROPOUT;
     }
-    super::print(format_args!("{text}"))
+    super::print(format_args!("{text}{}", out_of_range(&dataset.out_of_range)))
 }
 
 /// For users of Keras.

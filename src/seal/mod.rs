@@ -27,7 +27,9 @@ pub mod history;
 pub mod init;
 pub mod job;
 pub mod judge;
+pub mod matrix;
 pub mod sections;
+pub mod spill;
 pub mod words;
 
 use sha2::{Digest, Sha256};

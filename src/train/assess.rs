@@ -92,7 +92,7 @@ fn outcomes(
 ) -> Outcomes {
     Outcomes {
         values: outputs.iter().map(|output| scaler.invert(f64::from(*output))).collect(),
-        truths: part.examples.iter().map(|example| example.truth).collect(),
+        truths: part.examples.truths().collect(),
         times: part.examples.iter().map(|example| example.as_of).collect(),
         baselines,
     }

@@ -7,11 +7,12 @@
 //! Promises: the parts follow each other in time, and no row of a window and no row behind a label
 //! belongs to two parts, so the newest step of the last example of one part and that of the first
 //! of the next lie W + horizon rows apart (the embargo). The scalers are fitted on the training
-//! part alone, rows and labels.
+//! part alone, rows and labels. What is made of a history that is kept in files is kept in files.
 //!
 //! Never: shuffles rows or windows, or lets a row see a later one.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -20,21 +21,24 @@ use super::config::{Split, StateRule, TrainConfig};
 use super::fit::carried;
 use super::fit::weights::Weighed;
 use super::fit::{Examples, Labelled, WeightRule, predict};
-use super::history::{History, Series};
+use super::history::{History, Series, Steps};
 use super::look_ahead::{self, LookAheadError};
 use super::network::Network;
+use super::out_of_range::{OutOfRange, PARTS, Tally};
 use super::random::{Purpose, Random};
+use super::rows::{Rows, each_row, raw_rows, refused};
 use super::sequences::{Place, Sequences};
 use super::windows::Windows;
-use crate::core::domain::{Reject, Step, UnixNanos};
+use crate::core::domain::{Reject, UnixNanos};
 use crate::core::features::{
-    ColumnRange, FeatureError, FeaturePlan, RawFeatures, RowStatus, Scaler, ScalerError,
-    SingleScaler,
+    ColumnRange, FeatureError, FeaturePlan, RawFeatures, Scaler, ScalerError, SingleScaler,
 };
 use crate::core::forecast::{Target, TargetError, TargetKind, Truth};
 use crate::core::shift::{self, DistributionSpec};
+use crate::seal::matrix::Matrix;
+use crate::seal::spill::{Spill, SpillError};
 
-pub use crate::seal::judge::Example;
+pub use crate::seal::judge::{Example, ExampleList};
 
 /// The history in its three parts, scaled.
 #[derive(Clone, Debug)]
@@ -58,6 +62,12 @@ pub struct Dataset {
     pub training_span: (UnixNanos, UnixNanos),
     /// The distribution of its rows; `None` where they are too few.
     pub distribution: Option<DistributionSpec>,
+    /// How many windows of each part have a value outside the range of the training part.
+    pub out_of_range: OutOfRange,
+    /// The step of the first row of each series.
+    first_steps: Vec<usize>,
+    /// Where the files are that hold it, if any do.
+    spill: Option<Spill>,
 }
 
 /// One part of the history.
@@ -66,8 +76,9 @@ pub struct Part {
     /// Windows and scaled labels, in the order of `examples`.
     pub windows: Windows,
     /// Where each window comes from.
-    pub examples: Vec<Example>,
-    /// The place of each window's newest row among those of its whole history.
+    pub examples: ExampleList,
+    /// The place of each window's newest row among those of its whole history, where the state is
+    /// carried.
     pub places: Vec<Place>,
 }
 
@@ -96,6 +107,9 @@ pub enum DatasetError {
     /// A row that depends on later steps.
     #[error(transparent)]
     LookAhead(#[from] LookAheadError),
+    /// What is kept in files could not be written or read.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
     /// A part without a single window.
     #[error(
         "the {part} part has {rows} rows and no window: {needed} rows in a row of one symbol are \
@@ -117,18 +131,6 @@ pub enum DatasetError {
 
 /// Behind every step.
 const END: UnixNanos = UnixNanos::from_nanos(i64::MAX);
-
-/// The names of the parts, in time.
-const PARTS: [&str; 3] = ["training", "validation", "test"];
-
-/// The rows of one series: those of its steps behind the warm-up.
-struct Rows {
-    /// Index of the step of the first row.
-    first_step: usize,
-    count: usize,
-    /// Unscaled, `[count][F]` without gaps.
-    raw: Vec<f64>,
-}
 
 impl Dataset {
     /// Divides and scales a history.
@@ -178,8 +180,22 @@ impl Dataset {
         let label = config.target.label();
         let raw = RawFeatures::new(&config.features, &config.extra_fields, label)?;
         let truth = config.target.truth(raw.schema())?;
-        let rows: Vec<Rows> =
-            history.series.iter().map(|s| raw_rows(s, &raw)).collect::<Result<_, _>>()?;
+        let made = Self::made(history, config, parts_needed, cuts, &raw, truth);
+        // What could not be read is the reason for whatever else went wrong.
+        history.intact()?;
+        made
+    }
+
+    fn made(
+        history: &History,
+        config: &TrainConfig,
+        parts_needed: usize,
+        cuts: impl FnOnce(&[UnixNanos]) -> [UnixNanos; 4],
+        raw: &RawFeatures,
+        truth: Truth,
+    ) -> Result<Self, DatasetError> {
+        let label = config.target.label();
+        let (rows, raw_rows) = raw_rows(history, raw)?;
         let cuts = cuts(&times(history, &rows));
         let parts = |at: usize| -> Vec<Range<usize>> {
             let series = history.series.iter().zip(&rows);
@@ -189,7 +205,10 @@ impl Dataset {
         };
         let parts = [parts(0), parts(1), parts(2)];
 
-        let examples = |at: usize| examples(history, &rows, &parts[at], truth, config);
+        let examples = |at: usize| {
+            let stride = if at == 0 { config.window_stride } else { 1 };
+            examples(history, &rows, &parts[at], truth, config, stride)
+        };
         let examples = [examples(0)?, examples(1)?, examples(2)?];
         for (at, examples) in examples.iter().take(parts_needed).enumerate() {
             if examples.is_empty() {
@@ -202,41 +221,51 @@ impl Dataset {
                 });
             }
         }
-        let scaler = fit_scaler(config, &rows, &parts[0])?;
-        let truths = examples[0].iter().map(|example| example.truth).collect();
-        let target_scaler = fit_target_scaler(&config.target, truths)?;
+        let scaler = fit_scaler(config, &raw_rows, &rows, &parts[0])?;
+        drop(raw_rows);
+        let target_scaler = fit_target_scaler(&config.target, examples[0].truths().collect())?;
 
         let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, &scaler)?;
-        let scaled: Vec<Vec<f32>> = history
-            .series
-            .iter()
-            .map(|s| scaled_rows(&s.symbol, &s.steps, &plan))
-            .collect::<Result<_, _>>()?;
-        for (series, whole) in history.series.iter().zip(&scaled) {
-            let rows = |steps: &[Step]| scaled_rows(&series.symbol, steps, &plan);
-            look_ahead::check(&series.symbol, &series.steps, &config.features, whole, rows)?;
+        let mut tally = Tally::new(&scaler, config.window_steps, config.horizon_steps);
+        let mut writer = Matrix::writer(plan.width(), history.spill());
+        for (at, series) in history.series.iter().enumerate() {
+            tally.begin([&parts[0][at], &parts[1][at], &parts[2][at]].map(Range::clone));
+            each_row(&series.symbol, &series.steps, &plan, |raw, row| {
+                tally.take(raw);
+                writer.push(row);
+            })?;
+        }
+        let scaled = Arc::new(writer.finish());
+        for (series, rows) in history.series.iter().zip(&rows) {
+            let whole = |range: Range<usize>| scaled.read(rows.among_all(&range));
+            let again = |steps: &Steps, see: &mut dyn FnMut(&[f32])| {
+                each_row(&series.symbol, steps, &plan, |_, row| see(row))
+            };
+            let (symbol, features) = (&series.symbol, &config.features);
+            look_ahead::check(symbol, &series.steps, features, rows.count, whole, again)?;
         }
         let single = target_scaler.single()?;
-        let [training, validation, test] = examples;
-        let part = |at: usize, examples: Vec<Example>| {
-            let windows = windows(&rows, &scaled, &parts[at], &examples, single, config);
-            let place = |Example { series, step, .. }: &Example| Place {
-                sequence: *series,
-                row: step - rows[*series].first_step,
+        let is_carried = config.state == StateRule::Carried;
+        let part = |examples: ExampleList| {
+            let windows = windows(&rows, &scaled, &examples, single, config);
+            let place = |Example { series, step, .. }: Example| Place {
+                sequence: series,
+                row: step - rows[series].first_step,
             };
-            Part { windows, places: examples.iter().map(place).collect(), examples }
+            let places = examples.iter().filter(|_| is_carried).map(place).collect();
+            Part { windows, places, examples }
         };
         let training_span = span(history, &rows, &parts[0]);
-        let distribution = distribution(&scaled, &parts[0], config.features.len(), training_span);
-        let mut parts = [part(0, training), part(1, validation), part(2, test)];
-        parts[0].weigh(history, &config.recipe.weights);
-        let sequences = (config.state == StateRule::Carried).then(|| {
-            let mut sequences = Sequences::new(config.features.len());
-            scaled.into_iter().for_each(|rows| sequences.push(rows));
+        let distribution = distribution(&scaled, &rows, &parts[0], training_span);
+        let [mut training, validation, test] = examples.map(part);
+        training.weigh(history, &config.recipe.weights);
+        let sequences = is_carried.then(|| {
+            let mut sequences = Sequences::new(plan.width());
+            let all = |rows: &Rows| rows.among_all(&(0..rows.count));
+            rows.iter().for_each(|rows| sequences.push_shared(&scaled, all(rows)));
             sequences
         });
-        let [training, validation, test] = parts;
-        let steps = history.series.iter().map(|series| series.steps.as_slice());
+        let steps = history.series.iter().map(|series| series.steps.clone());
         let kind = TargetKind::of(&config.target);
         let courses = Courses::new(steps, truth, kind, config.horizon_steps);
         Ok(Self {
@@ -249,7 +278,24 @@ impl Dataset {
             sequences,
             training_span,
             distribution,
+            out_of_range: tally.finish(),
+            first_steps: rows.iter().map(|rows| rows.first_step).collect(),
+            spill: history.spill().cloned(),
         })
+    }
+
+    /// Whether everything could be read that was read so far. Where a row could not, the network saw
+    /// no numbers in its place.
+    ///
+    /// # Errors
+    /// [`SpillError`] where the dataset is kept in files and one failed.
+    pub fn intact(&self) -> Result<(), SpillError> {
+        self.spill.as_ref().map_or(Ok(()), Spill::intact)
+    }
+
+    /// How many rows of its series come before the newest row of an example's window.
+    pub fn row_of(&self, example: &Example) -> usize {
+        example.step - self.first_steps[example.series]
     }
 
     /// The baselines, fitted to the training part.
@@ -297,6 +343,9 @@ impl Dataset {
 impl Part {
     /// Says how much each example counts in a fit.
     fn weigh(&mut self, history: &History, rule: &WeightRule) {
+        if rule.is_even() {
+            return;
+        }
         let examples = self.examples.iter().zip(self.windows.labels());
         let weighed: Vec<_> = examples
             .map(|(example, label)| Weighed {
@@ -308,61 +357,24 @@ impl Part {
         self.windows.set_weights(rule.of(&weighed));
     }
 
+    /// When the first and the last of its forecasts are made; `None` without any.
+    pub fn span(&self) -> Option<(UnixNanos, UnixNanos)> {
+        let mut times = self.examples.iter().map(|example| example.as_of);
+        let first = times.next()?;
+        Some(times.fold((first, first), |(from, to), time| (from.min(time), to.max(time))))
+    }
+
     fn labelled(&self) -> Labelled<'_> {
         let Self { windows, places, .. } = self;
         Labelled { places, labels: windows.labels(), weights: windows.weights() }
     }
 }
 
-/// Runs the steps of one series through the features.
-fn raw_rows(series: &Series, features: &RawFeatures) -> Result<Rows, DatasetError> {
-    let (mut state, mut scratch) = (features.initial_state(), features.scratch());
-    let mut rows = Rows { first_step: 0, count: 0, raw: Vec::new() };
-    for (at, step) in series.steps.iter().enumerate() {
-        let warm = features
-            .row(&state, step, &mut scratch)
-            .map_err(|reason| refused(&series.symbol, step, reason))?;
-        state.absorb(&scratch);
-        if warm {
-            rows.count += 1;
-            rows.raw.extend_from_slice(scratch.raw());
-        } else {
-            rows.first_step = at + 1;
-        }
-    }
-    Ok(rows)
-}
-
-/// The same with the scaler, `[rows, F]`: what a daemon that begins with these steps hands to the
-/// model.
-pub(super) fn scaled_rows(
-    symbol: &str,
-    steps: &[Step],
-    plan: &FeaturePlan,
-) -> Result<Vec<f32>, DatasetError> {
-    let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
-    let mut scaled = Vec::new();
-    for step in steps {
-        let status =
-            plan.row(&state, step, &mut scratch).map_err(|reason| refused(symbol, step, reason))?;
-        state.absorb(&scratch);
-        if let RowStatus::Ready { .. } = status {
-            scaled.extend_from_slice(scratch.row());
-        }
-    }
-    Ok(scaled)
-}
-
-fn refused(symbol: &str, step: &Step, reason: Reject) -> DatasetError {
-    let (symbol, reason) = (symbol.to_owned(), reason.label());
-    DatasetError::Row { symbol, time: step.time, reason }
-}
-
 /// The times of the rows of all series, in order.
 fn times(history: &History, rows: &[Rows]) -> Vec<UnixNanos> {
     let mut times: Vec<UnixNanos> = Vec::new();
     for (series, rows) in history.series.iter().zip(rows) {
-        times.extend(series.steps[rows.first_step..].iter().map(|step| step.time));
+        times.extend(series.steps.slice(rows.first_step..).iter().map(|step| step.time));
     }
     times.sort_unstable();
     times
@@ -380,31 +392,35 @@ fn cuts(times: &[UnixNanos], split: Split) -> [UnixNanos; 4] {
 
 /// The rows of one series between two instants.
 fn rows_between(series: &Series, rows: &Rows, between: Range<UnixNanos>) -> Range<usize> {
-    let steps = &series.steps[rows.first_step..];
-    let before = |instant: UnixNanos| steps.partition_point(|step| step.time < instant);
-    before(between.start)..before(between.end)
+    let steps = series.steps.slice(rows.first_step..);
+    steps.before(between.start)..steps.before(between.end)
 }
 
-/// All examples of one part whose window and label lie inside it.
+/// All examples of one part whose window and label lie inside it; of each series every `stride`-th.
 fn examples(
     history: &History,
     rows: &[Rows],
     part: &[Range<usize>],
     truth: Truth,
     config: &TrainConfig,
-) -> Result<Vec<Example>, DatasetError> {
+    stride: usize,
+) -> Result<ExampleList, DatasetError> {
     let (window, horizon) = (config.window_steps, config.horizon_steps);
-    let mut examples = Vec::new();
-    for (index, series) in history.series.iter().enumerate() {
+    let mut examples = ExampleList::writer(history.spill());
+    for (index, Series { symbol, steps }) in history.series.iter().enumerate() {
         let Range { start, end } = part[index];
         let first_step = rows[index].first_step;
         // The naive forecast looks back as far as the label looks ahead.
-        let first = (start + window - 1).max(horizon.saturating_sub(first_step));
-        for row in first..end.saturating_sub(horizon) {
-            let step = first_step + row;
-            let fields = |step: usize| &series.steps[step].fields;
-            let later = &series.steps[step + horizon];
-            let at_fault = |reason| refused(&series.symbol, later, reason);
+        let first = first_step + (start + window - 1).max(horizon.saturating_sub(first_step));
+        let newest = first..(first_step + end).saturating_sub(horizon);
+        if newest.is_empty() {
+            continue;
+        }
+        let before = steps.slice(newest.start - horizon..newest.end - horizon);
+        let later = steps.slice(newest.start + horizon..newest.end + horizon);
+        let steps = before.iter().zip(&steps.slice(newest.clone())).zip(&later);
+        for (step, ((before, now), later)) in newest.zip(steps).step_by(stride) {
+            let at_fault = |reason| refused(symbol, &later, reason);
             let known = |value: Option<f64>| match value {
                 Some(value) if value.is_finite() => Ok(value),
                 Some(_) => Err(at_fault(Reject::NotFinite)),
@@ -413,13 +429,13 @@ fn examples(
             examples.push(Example {
                 series: index,
                 step,
-                as_of: series.steps[step].time,
-                truth: known(truth.between(fields(step), fields(step + horizon)))?,
-                persistence: known(truth.persistence(fields(step - horizon), fields(step)))?,
+                as_of: now.time,
+                truth: known(truth.between(&now.fields, &later.fields))?,
+                persistence: known(truth.persistence(&before.fields, &now.fields))?,
             });
         }
     }
-    Ok(examples)
+    Ok(examples.finish())
 }
 
 /// Probabilities are their own model units; anything else becomes -1 to 1.
@@ -437,23 +453,25 @@ fn fit_target_scaler(target: &Target, truths: Vec<f64>) -> Result<Scaler, Scaler
     Ok(Scaler::None { columns: vec![ColumnRange { feature, min, max }] })
 }
 
+/// `raw` are the rows of all series.
 fn fit_scaler(
     config: &TrainConfig,
+    raw: &Matrix<f64>,
     rows: &[Rows],
     part: &[Range<usize>],
 ) -> Result<Scaler, ScalerError> {
     let features = &config.features;
-    let width = features.len();
-    let column = |feature: usize| -> Vec<f64> {
-        let series = rows.iter().zip(part);
-        let values = series.flat_map(|(rows, range)| {
-            rows.raw[range.start * width..range.end * width].iter().skip(feature).step_by(width)
-        });
-        values.copied().collect()
-    };
-    let columns: Vec<_> =
-        features.iter().enumerate().map(|(at, name)| (name.clone(), column(at))).collect();
-    let scaler = Scaler::fit(config.scaler, &columns)?;
+    // One column is in memory at a time.
+    let columns = features.iter().enumerate().map(|(at, name)| {
+        let mut values = Vec::with_capacity(part.iter().map(Range::len).sum());
+        for (rows, range) in rows.iter().zip(part) {
+            for block in raw.blocks(rows.among_all(range)) {
+                values.extend(block.iter().skip(at).step_by(features.len()));
+            }
+        }
+        (name.clone(), values)
+    });
+    let scaler = Scaler::fit(config.scaler, columns)?;
     // Nothing can be learned from a constant, and the first other value would be out of range.
     match scaler.ranges().iter().position(|[min, max]| min >= max) {
         Some(constant) => Err(ScalerError::Spread(features[constant].clone())),
@@ -461,60 +479,55 @@ fn fit_scaler(
     }
 }
 
-/// The windows of one part, in the order of its examples.
+/// The windows of examples, in their order. `scaled` are the rows of all series.
 fn windows(
     rows: &[Rows],
-    scaled: &[Vec<f32>],
-    part: &[Range<usize>],
-    examples: &[Example],
+    scaled: &Arc<Matrix<f32>>,
+    examples: &ExampleList,
     target: SingleScaler,
     config: &TrainConfig,
 ) -> Windows {
-    let width = config.features.len();
-    let mut windows = Windows::new(config.window_steps, width, 1);
-    let firsts: Vec<usize> = part
-        .iter()
-        .zip(scaled)
-        .map(|(range, scaled)| windows.push_rows(&scaled[range.start * width..range.end * width]))
-        .collect();
-    for example in examples {
-        let series = example.series;
-        let row = example.step - rows[series].first_step - part[series].start;
-        let start = firsts[series] + row + 1 - config.window_steps;
-        windows.push_window(start, &[target.apply(example.truth) as f32]);
+    let mut windows = Windows::over(scaled.clone(), config.window_steps, 1);
+    for Example { series, step, truth, .. } in examples.iter() {
+        let Rows { first_step, first, .. } = rows[series];
+        let start = first + step - first_step + 1 - config.window_steps;
+        windows.push_window(start, &[target.apply(truth) as f32]);
     }
     windows
 }
 
 /// The distribution of the rows of one part.
 fn distribution(
-    scaled: &[Vec<f32>],
+    scaled: &Matrix<f32>,
+    rows: &[Rows],
     part: &[Range<usize>],
-    width: usize,
     (from, to): (UnixNanos, UnixNanos),
 ) -> Option<DistributionSpec> {
-    let rows = scaled.iter().zip(part);
-    let rows = rows.map(|(scaled, range)| &scaled[range.start * width..range.end * width]);
-    let series: Vec<&[f32]> = rows.collect();
-    shift::fit(width, &series, [from, to])
+    let lengths: Vec<usize> = part.iter().map(Range::len).collect();
+    let blocks = |at: usize| scaled.blocks(rows[at].among_all(&part[at]));
+    shift::fit_blocks(scaled.width(), &lengths, blocks, [from, to])
 }
 
 /// Event time of the first and the last row of a part.
 fn span(history: &History, rows: &[Rows], part: &[Range<usize>]) -> (UnixNanos, UnixNanos) {
-    let times = || {
-        history.series.iter().zip(rows).zip(part).flat_map(|((series, rows), range)| {
-            series.steps[rows.first_step..][range.clone()].iter().map(|step| step.time)
-        })
-    };
+    let mut span: Option<(UnixNanos, UnixNanos)> = None;
+    for ((series, rows), range) in history.series.iter().zip(rows).zip(part) {
+        let steps = series.steps.slice(rows.first_step..).slice(range.clone());
+        if let (Some(first), Some(last)) = (steps.first(), steps.last()) {
+            let (from, to) = span.unwrap_or((first.time, last.time));
+            span = Some((from.min(first.time), to.max(last.time)));
+        }
+    }
     let epoch = UnixNanos::from_nanos(0);
-    (times().min().unwrap_or(epoch), times().max().unwrap_or(epoch))
+    span.unwrap_or((epoch, epoch))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::config;
+    use super::super::rows::scaled_rows;
     use super::*;
-    use crate::core::domain::{Field, Fields};
+    use crate::core::domain::{Field, Fields, Step};
     use crate::core::features::ScalerKind;
 
     /// A series of daily closes and volumes, one day in `gap` days.
@@ -533,7 +546,14 @@ mod tests {
         History { series, data_sha256: String::new() }
     }
 
+    /// With the tutorial's features, unless the text names others.
     fn config(text: &str) -> TrainConfig {
+        let features = "[window]\nfeatures = ['close', 'volume', 'change']\n";
+        let text = match text {
+            text if text.contains("features") => text.to_owned(),
+            text if text.contains("[window]\n") => text.replace("[window]\n", features),
+            text => format!("{text}{features}"),
+        };
         config::read(&format!("[model]\nname = 'm'\n[data]\npath = 'x.csv'\n{text}")).unwrap()
     }
 
@@ -552,7 +572,7 @@ mod tests {
         assert_eq!(counts.map(|part| part.examples.len()), [60, 12, 16]);
         assert_eq!(counts.map(|part| part.windows.len()), [60, 12, 16]);
 
-        let first = dataset.training.examples[0];
+        let first = dataset.training.examples.at(0);
         assert_eq!(first.step, 4, "the fifth step is the fourth row");
         assert_eq!(first.truth, wavy(5) / wavy(4) - 1.0);
         assert_eq!(first.persistence, 0.0, "no change");
@@ -592,7 +612,7 @@ mod tests {
         let rolling = Dataset::without_test(&before, &config, day(31)).unwrap();
         let counts = [&rolling.training, &rolling.validation].map(|part| part.examples.len());
         assert_eq!(counts, [36, 6]);
-        assert_eq!(rolling.training.examples[0].as_of, day(34));
+        assert_eq!(rolling.training.examples.at(0).as_of, day(34));
         assert_eq!(rolling.training_span, (day(31), day(70)));
     }
 
@@ -621,7 +641,7 @@ mod tests {
             assert_eq!(sorted(&one), sorted(&honest));
             for window in 0..honest.windows.len() {
                 assert_eq!(one.windows.window(window), honest.windows.window(window));
-                assert_eq!(one.examples[window].truth, honest.examples[window].truth);
+                assert_eq!(one.examples.at(window).truth, honest.examples.at(window).truth);
             }
         }
         assert_eq!(one.test.windows, honest.test.windows);
@@ -693,13 +713,13 @@ mod tests {
             ));
             let dataset = Dataset::new(&history(vec![series("A", 100, 1, wavy)]), &config).unwrap();
             // The first row is of step 1, and the naive forecast begins with step 2.
-            assert_eq!(dataset.training.examples[0].step, 2, "{text}");
-            for example in &dataset.training.examples {
+            assert_eq!(dataset.training.examples.at(0).step, 2, "{text}");
+            for example in dataset.training.examples.iter() {
                 assert_eq!(example.truth, truth(example.step), "{text}: {example:?}");
                 assert_eq!(example.persistence, persistence(example.step), "{text}: {example:?}");
             }
             let labels = dataset.training.windows.labels().iter().map(|l| f64::from(*l));
-            let truths = dataset.training.examples.iter().map(|example| example.truth);
+            let truths = dataset.training.examples.truths();
             let unscaled = labels.zip(truths).all(|(label, truth)| label == truth);
             assert_eq!(unscaled, probability, "{text}: a probability is its own model unit");
         }
@@ -717,13 +737,61 @@ mod tests {
     }
 
     #[test]
+    fn a_stride_thins_the_training_part_alone() {
+        let both = history(vec![series("A", 201, 1, wavy), series("B", 101, 2, wavy)]);
+        let dataset = |stride: usize| {
+            let text = format!("[window]\nsteps = 4\nstride = {stride}\n");
+            Dataset::new(&both, &config(&text)).unwrap()
+        };
+        let (all, thinned) = (dataset(1), dataset(3));
+        for at in [0, 1] {
+            let of = |dataset: &Dataset| -> Vec<Example> {
+                let examples = dataset.training.examples.iter();
+                examples.filter(|example| example.series == at).collect()
+            };
+            let expected: Vec<_> = of(&all).into_iter().step_by(3).collect();
+            assert!(expected.len() > 15, "{}", expected.len());
+            assert_eq!(of(&thinned), expected);
+        }
+        let third = all.training.examples.iter().position(|e| e == thinned.training.examples.at(1));
+        assert_eq!(third, Some(3));
+        assert_eq!(thinned.training.windows.window(1), all.training.windows.window(3));
+        assert_eq!(thinned.training.windows.labels()[1], all.training.windows.labels()[3]);
+        assert_eq!(thinned.validation.windows, all.validation.windows);
+        assert_eq!(thinned.test.examples, all.test.examples);
+        assert_eq!(thinned.scaler, all.scaler, "fitted on all rows");
+        assert_eq!(thinned.out_of_range, all.out_of_range);
+    }
+
+    #[test]
+    fn prices_of_a_growing_series_leave_their_range_and_changes_do_not() {
+        let config = config("[window]\nsteps = 4\n");
+        let growing = |day: usize| 100.0 * 1.01_f64.powi(day as i32) + (day as f64 * 0.9).sin();
+        let history = history(vec![series("A", 400, 1, growing)]);
+        let found = Dataset::new(&history, &config).unwrap().out_of_range;
+        let shares =
+            |feature: usize| (&*found.features[feature].feature, found.features[feature].shares);
+        assert_eq!(shares(0), ("close", [Some(0.0), Some(1.0), Some(1.0)]));
+        assert_eq!(shares(1), ("volume", [Some(0.0); 3]));
+        assert_eq!(shares(2), ("change", [Some(0.0); 3]));
+        assert_eq!(found.any, [Some(0.0), Some(1.0), Some(1.0)]);
+        let told = crate::train::report::out_of_range(&found);
+        assert!(
+            told.contains(
+                "warning: out of range in more than 5 % of the test windows: `close` 100 %"
+            )
+        );
+        assert_eq!(told.matches("warning: ").count(), 2, "{told}");
+    }
+
+    #[test]
     fn parts_share_no_row_and_lie_an_embargo_apart() {
         let config = config("[window]\nsteps = 5\n[target]\nhorizon_steps = 3\n");
         let dataset = Dataset::new(&history(vec![series("A", 200, 1, wavy)]), &config).unwrap();
         let parts = [&dataset.training, &dataset.validation, &dataset.test];
         for pair in parts.windows(2) {
-            let last = pair[0].examples.last().unwrap().step;
-            let first = pair[1].examples[0].step;
+            let last = pair[0].examples.at(pair[0].examples.len() - 1).step;
+            let first = pair[1].examples.at(0).step;
             assert_eq!(first - last, 5 + 3);
             assert!(first + 1 - 5 > last + 3, "the label's row is before the next window");
         }
@@ -815,7 +883,7 @@ mod tests {
             &FeaturePlan::new(&config.features, &[], "next_return", &dataset.scaler).unwrap(),
         )
         .unwrap();
-        let newest = dataset.test.examples[b].step - 1;
+        let newest = dataset.test.examples.at(b).step - 1;
         assert_eq!(dataset.test.windows.window(b), &rows[(newest - 3) * 3..(newest + 1) * 3]);
     }
 

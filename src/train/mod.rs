@@ -19,6 +19,7 @@
 //! reads Parquet with it.
 
 mod error;
+mod rows;
 mod trained;
 
 pub mod assess;
@@ -31,6 +32,7 @@ pub mod job;
 pub mod logs;
 pub mod look_ahead;
 pub mod network;
+pub mod out_of_range;
 pub mod repeat;
 pub mod report;
 pub mod sequences;

@@ -157,8 +157,8 @@ fn fold(material: Material<'_>, number: usize) -> Result<Dataset, TrainError> {
 /// The first instant behind a fold: the rows before the test part are cut evenly, in order of time.
 fn fold_end(material: Material<'_>, number: usize) -> UnixNanos {
     let Material { config, history, dataset, .. } = material;
-    let oldest = |example: &super::dataset::Example| {
-        history.series[example.series].steps[example.step + 1 - config.window_steps].time
+    let oldest = |example: super::dataset::Example| {
+        history.series[example.series].steps.step(example.step + 1 - config.window_steps).time
     };
     let test = dataset.test.examples.iter().map(oldest).min();
     let test = test.unwrap_or(UnixNanos::from_nanos(i64::MAX));

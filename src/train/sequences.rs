@@ -1,7 +1,7 @@
 //! Whole histories ready for a network that carries its state.
 //!
-//! Owns: the scaled rows of each symbol from the beginning of its history on, and which place in
-//! them an example has.
+//! Owns: which rows are those of each symbol from the beginning of its history on, and which place in
+//! them an example has. Shares the rows.
 //!
 //! Promises: rows stand in the order of time, without gaps; `gather` lays stretches of several
 //! sequences out step by step, `x [T, B, F]`, as the network wants them.
@@ -9,13 +9,16 @@
 //! Never: holds a label, scales or splits.
 
 use std::ops::Range;
+use std::sync::Arc;
+
+use crate::seal::matrix::Matrix;
 
 /// The rows of all symbols.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sequences {
     features: usize,
-    /// `[n, F]` of each symbol.
-    rows: Vec<Vec<f32>>,
+    /// `[n, F]` of each symbol: where they are, and which.
+    rows: Vec<(Arc<Matrix<f32>>, Range<usize>)>,
 }
 
 /// One row of one sequence.
@@ -35,8 +38,14 @@ impl Sequences {
 
     /// Adds the rows `[n, F]` of one symbol, from the beginning of its history.
     pub fn push(&mut self, rows: Vec<f32>) {
-        assert_eq!(rows.len() % self.features, 0, "rows are {} values wide", self.features);
-        self.rows.push(rows);
+        let rows = Arc::new(Matrix::of(self.features, rows));
+        self.push_shared(&rows, 0..rows.rows());
+    }
+
+    /// Adds the rows of one symbol that are among others.
+    pub fn push_shared(&mut self, rows: &Arc<Matrix<f32>>, which: Range<usize>) {
+        assert_eq!(rows.width(), self.features, "rows are {} values wide", self.features);
+        self.rows.push((rows.clone(), which));
     }
 
     /// How many.
@@ -64,7 +73,8 @@ impl Sequences {
         input: &mut [f32],
     ) {
         let width = self.features;
-        let rows = &self.rows[sequence][stretch.start * width..stretch.end * width];
+        let (rows, Range { start, .. }) = &self.rows[sequence];
+        let rows = rows.read(start + stretch.start..start + stretch.end);
         let mut rows = rows.chunks_exact(width);
         for step in input.chunks_exact_mut(batch * width) {
             let to = &mut step[at * width..][..width];

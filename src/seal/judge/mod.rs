@@ -11,5 +11,6 @@ pub mod statistics;
 pub mod windows;
 
 mod example;
+mod runs;
 
-pub use self::example::Example;
+pub use self::example::{Example, ExampleList, ExampleWriter};

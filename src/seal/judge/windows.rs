@@ -1,21 +1,26 @@
 //! Windows ready for a network: scaled feature rows, and which stretches of them are windows.
 //!
-//! Owns: the rows `[N, F]` once, however many windows overlap them, the labels, and how much each
-//! window counts in a fit.
+//! Owns the labels, which rows are windows, and how much each window counts in a fit; shares the
+//! rows `[N, F]`, which are there once, however many windows overlap them.
 //!
 //! Promises: a window is a run of consecutive rows; `gather` lays windows out step by step,
 //! `x [T, B, F]`, as the network and ONNX want them.
 //!
 //! Never: scales, splits or reorders by itself.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::runs::Runs;
+use crate::seal::matrix::Matrix;
+
 /// Windows of one part of a split.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Windows {
     steps: usize,
-    features: usize,
     outputs: usize,
-    rows: Vec<f32>,
-    starts: Vec<usize>,
+    rows: Arc<Matrix<f32>>,
+    starts: Runs,
     labels: Vec<f32>,
     /// One for each window, or none where all count the same.
     weights: Vec<f32>,
@@ -24,22 +29,30 @@ pub struct Windows {
 impl Windows {
     /// No windows yet, of `steps` rows of `features` values, with `outputs` labels each.
     pub fn new(steps: usize, features: usize, outputs: usize) -> Self {
-        Self { steps, features, outputs, ..Self::default() }
+        Self::over(Arc::new(Matrix::of(features, Vec::new())), steps, outputs)
+    }
+
+    /// No windows yet, of `steps` of these rows, with `outputs` labels each.
+    pub fn over(rows: Arc<Matrix<f32>>, steps: usize, outputs: usize) -> Self {
+        Self { steps, outputs, rows, starts: Runs::default(), labels: Vec::new() }
     }
 
     /// Appends the rows `[n, F]` of one uninterrupted series. Returns the index of its first row,
     /// from which windows of this series start.
+    ///
+    /// # Panics
+    /// Where the rows are shared.
     pub fn push_rows(&mut self, rows: &[f32]) -> usize {
-        assert_eq!(rows.len() % self.features, 0, "rows are {} values wide", self.features);
-        let first = self.rows.len() / self.features;
-        self.rows.extend_from_slice(rows);
+        let first = self.rows.rows();
+        let own = Arc::get_mut(&mut self.rows).expect("rows are added before they are shared");
+        own.extend(rows);
         first
     }
 
     /// Adds the window whose oldest row is `start`; `labels [K]` are scaled as the network's values
     /// are.
     pub fn push_window(&mut self, start: usize, labels: &[f32]) {
-        assert!((start + self.steps) * self.features <= self.rows.len(), "window past the end");
+        assert!(start + self.steps <= self.rows.rows(), "window past the end");
         assert_eq!(labels.len(), self.outputs, "labels of a window");
         self.starts.push(start);
         self.labels.extend_from_slice(labels);
@@ -52,7 +65,7 @@ impl Windows {
 
     /// Whether there is no window.
     pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
+        self.len() == 0
     }
 
     /// T, the rows of a window.
@@ -62,7 +75,7 @@ impl Windows {
 
     /// F, the values of a row.
     pub fn features(&self) -> usize {
-        self.features
+        self.rows.width()
     }
 
     /// Labels of all windows `[n, K]`.
@@ -92,14 +105,14 @@ impl Windows {
     }
 
     /// Rows of one window, oldest first, `[T, F]`.
-    pub fn window(&self, at: usize) -> &[f32] {
-        let start = self.starts[at] * self.features;
-        &self.rows[start..start + self.steps * self.features]
+    pub fn window(&self, at: usize) -> Cow<'_, [f32]> {
+        let start = self.starts.at(at);
+        self.rows.read(start..start + self.steps)
     }
 
     /// Copies the windows `which` to `input [T, B, F]`.
     pub fn gather(&self, which: &[usize], input: &mut [f32]) {
-        let row = self.features;
+        let row = self.features();
         for (place, &at) in which.iter().enumerate() {
             for (step, values) in self.window(at).chunks_exact(row).enumerate() {
                 input[(step * which.len() + place) * row..][..row].copy_from_slice(values);
@@ -121,6 +134,17 @@ impl Windows {
     }
 }
 
+/// By what the windows hold, wherever their rows are.
+impl PartialEq for Windows {
+    fn eq(&self, other: &Self) -> bool {
+        let shape = |windows: &Self| (windows.steps, windows.outputs, windows.len());
+        shape(self) == shape(other)
+            && self.features() == other.features()
+            && self.labels == other.labels
+            && (0..self.len()).all(|at| self.window(at) == other.window(at))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,7 +157,7 @@ mod tests {
         windows.push_window(a, &[0.1]);
         windows.push_window(a + 1, &[0.2]);
         windows.push_window(b, &[0.3]);
-        assert_eq!(windows.window(1), [2.0, 2.5, 3.0, 3.5]);
+        assert_eq!(*windows.window(1), [2.0, 2.5, 3.0, 3.5]);
         let mut input = [f32::NAN; 8];
         windows.gather(&[2, 0], &mut input);
         assert_eq!(input, [7.0, 7.5, 1.0, 1.5, 8.0, 8.5, 2.0, 2.5]);

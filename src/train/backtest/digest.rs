@@ -24,7 +24,7 @@ pub(super) fn of_steps(
     let mut hash = Sha256::new();
     for series in &history.series {
         let end = end(&series.symbol);
-        let steps = &series.steps[..series.steps.partition_point(|step| step.time < end)];
+        let steps = series.steps.slice(..series.steps.before(end));
         if steps.is_empty() {
             continue;
         }
@@ -32,7 +32,7 @@ pub(super) fn of_steps(
             hash.update((count as u64).to_le_bytes());
         }
         hash.update(&series.symbol);
-        for step in steps {
+        for step in &steps {
             hash.update(step.time.as_nanos().to_le_bytes());
             hash.update([u8::from(step.after_gap), u8::from(step.patched)]);
             for field in schema.fields() {
@@ -60,6 +60,7 @@ pub(super) fn of_fold(
     let recipe = Recipe { seed, ..recipe.clone() };
     let read = (&data.file, &data.symbols, data.time_unit, data.accepts_times, step, calendar);
     let labelled = (window_steps, features, extra_fields, scaler, target, horizon_steps);
+    let labelled = (labelled, config.window_stride);
     let judged = (period_steps, split.validation, coverage, signal, config.backtest.control);
     let computed = (env!("CARGO_PKG_VERSION"), FOLD_SCHEMA, runtime.name(), runtime.build());
     let text = format!(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::StateRule;
 use crate::core::forecast::Target;
 use crate::ports::section::Section;
 use crate::train::fit::loss::Loss;
@@ -11,6 +12,9 @@ use crate::train::logs::LogKind;
 
 /// The most epochs.
 const EPOCHS_MAX: usize = 1_000_000;
+
+/// The most of `examples_per_epoch_max`.
+const EXAMPLES_MAX: usize = u32::MAX as usize;
 
 /// What the section says.
 pub(super) struct Fit {
@@ -21,7 +25,7 @@ pub(super) struct Fit {
 }
 
 /// Reads the section.
-pub(super) fn fit(mut section: Section<'_>, target: &Target) -> Fit {
+pub(super) fn fit(mut section: Section<'_>, target: &Target, state: StateRule) -> Fit {
     let seed = section.count("seed", 0, i64::MAX as usize);
     let mut recipe = Recipe {
         epochs: section.count("epochs_max", 1, EPOCHS_MAX),
@@ -38,12 +42,17 @@ pub(super) fn fit(mut section: Section<'_>, target: &Target) -> Fit {
         weights: WeightRule::default(),
         seed: seed as u64,
         lanes: section.count("lanes", 1, 64),
+        examples_per_epoch_max: section.count("examples_per_epoch_max", 0, EXAMPLES_MAX),
     };
     if recipe.weight_decay * recipe.learning_rate >= 1.0 {
         section.problem("weight_decay", "times learning_rate must be below 1");
     }
     recipe.schedule = schedule(section.section("schedule"), &recipe);
     recipe.weights = weights(section.section("weights"), target);
+    if state == StateRule::Carried && recipe.examples_per_epoch_max > 0 {
+        let problem = "must be 0 where network.state is `carried`, which learns whole histories";
+        section.problem("examples_per_epoch_max", problem);
+    }
     let work = section.path("work");
     let logs = logs(&mut section);
     section.finish();

@@ -34,6 +34,7 @@ use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
 use crate::seal::sections::{
     CalendarChoice, DataConfig, STEPS_MAX, data, forecast, period_steps, step, unknown_field,
 };
+use crate::seal::spill::SpillRule;
 
 /// Every key with its default and the reason for it.
 pub const DEFAULTS: &str = include_str!("../../../config/train/default.toml");
@@ -59,6 +60,10 @@ pub struct TrainConfig {
     pub window_steps: usize,
     /// The features in the order of the model's columns.
     pub features: Vec<String>,
+    /// Whether the configuration names no features, so that they are the usual ones of the target.
+    pub usual_features: bool,
+    /// The training part learns from every window at a multiple of so many steps.
+    pub window_stride: usize,
     /// Fields beyond the standard ones that the features read.
     pub extra_fields: Vec<String>,
     /// How features become model units.
@@ -113,6 +118,9 @@ pub struct Split {
     pub validation: f64,
 }
 
+/// The most of `data.memory_bytes_max`: 1 TiB.
+const MEMORY_BYTES_MAX: usize = 1 << 40;
+
 /// The most seeds or folds; each is a whole fit.
 pub const REPEATS_MAX: usize = 1000;
 
@@ -160,11 +168,12 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         (parts.0, parts.1, version)
     };
-    let data = {
+    let (mut data, memory_bytes_max) = {
         let mut section = root.section("data");
         let data = data(&mut section);
+        let memory_bytes_max = section.count("memory_bytes_max", 0, MEMORY_BYTES_MAX);
         section.finish();
-        data
+        (data, memory_bytes_max)
     };
     let (step, step_rule, calendar) = step(root.section("step"));
     let (target, horizon_steps) = {
@@ -180,14 +189,21 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         (target, horizon_steps)
     };
-    let Window { steps: window_steps, features, extra_fields, scaler } =
-        window(root.section("window"), &target);
+    let Window {
+        steps: window_steps,
+        stride: window_stride,
+        features,
+        usual_features,
+        extra_fields,
+        scaler,
+    } = window(root.section("window"), &target);
     if let Some(error) = unknown_field(&target, &extra_fields) {
         root.problem(&format!("target.{}", error.part), error.problem);
     }
     let split = split(root.section("split"));
     let (architecture, state) = network(root.section("network"), features.len(), &target);
-    let Fit { recipe, work, logs } = fit(root.section("fit"), &target);
+    let Fit { recipe, work, logs } = fit(root.section("fit"), &target, state);
+    data.spill = Some(SpillRule { folder: work.clone(), bytes_max: memory_bytes_max });
     let (seeds, folds) = {
         let mut section = root.section("evaluate");
         let counts =
@@ -215,6 +231,8 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         calendar,
         window_steps,
         features,
+        usual_features,
+        window_stride,
         extra_fields,
         scaler,
         target,

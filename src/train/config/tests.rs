@@ -9,9 +9,9 @@ use crate::train::network::{Activation, ConvolutionShape, RecurrentShape};
 const SMALLEST: &str = "[model]\nname = 'm'\n[data]\npath = 'x.csv'\n";
 
 #[test]
-fn the_smallest_file_trains_the_tutorial() {
+fn the_smallest_file_trains_the_tutorials_network() {
     let config = read(SMALLEST).unwrap();
-    assert_eq!(config.architecture, Architecture::tutorial(3));
+    assert_eq!(config.architecture, Architecture::tutorial(2));
     assert_eq!(config.recipe, Recipe::default());
     assert_eq!((config.window_steps, config.horizon_steps), (30, 1));
     assert_eq!(config.split, Split { test: 0.2, validation: 0.2 });
@@ -34,6 +34,37 @@ fn the_configurations_that_ship_are_usable() {
         }
     }
     assert_eq!(seen, 6);
+}
+
+#[test]
+fn features_follow_the_target_where_none_are_named() {
+    let read = |target: &str| {
+        let sigmoid = "[network]\ndense = [{ units = 1, activation = 'sigmoid' }]\n";
+        let forecast = "[forecast]\nbuy_above = 1\nsell_below = 0\n";
+        let text = format!("{SMALLEST}{sigmoid}{forecast}{target}");
+        let config = read(&text).unwrap();
+        assert_eq!(config.architecture.inputs, config.features.len(), "{target}");
+        (config.usual_features, config.features.join(" "))
+    };
+    let value = |field| format!("[target]\nkind = 'next_value'\nfield = '{field}'\n");
+    for (target, features) in [
+        ("[target]\nkind = 'next_return'\n", "change volume_change"),
+        ("[target]\nkind = 'next_direction'\n", "change volume_change"),
+        ("[target]\nkind = 'next_log_return'\n", "log_return volume_change"),
+        (
+            "[target]\nkind = 'next_volatility'\n",
+            "absolute_return log_return volatility(20) volume_change",
+        ),
+        (&value("close"), "close change"),
+        (&value("volume"), "volume volume_change"),
+        (&format!("{}[window]\nextra_fields = ['rain']\n", value("rain")), "rain"),
+    ] {
+        assert_eq!(read(target), (true, features.to_owned()));
+    }
+    let named = read("[window]\nfeatures = ['close']\n");
+    assert_eq!(named, (false, "close".to_owned()));
+    let none = self::read(&format!("{SMALLEST}[window]\nfeatures = []\n")).unwrap_err();
+    assert!(none[0].starts_with("window.features: "), "{none:?}");
 }
 
 #[test]

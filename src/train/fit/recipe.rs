@@ -44,6 +44,8 @@ pub struct Recipe {
     /// Parts into which each batch is divided; at most so many threads work on it. Another count
     /// adds in another order and so gives other last bits.
     pub lanes: usize,
+    /// The most windows of one epoch: each epoch draws as many others. 0: all of them.
+    pub examples_per_epoch_max: usize,
 }
 
 impl Recipe {
@@ -85,6 +87,7 @@ impl Default for Recipe {
             weights: WeightRule::default(),
             seed: 1,
             lanes: 8,
+            examples_per_epoch_max: 0,
         }
     }
 }

@@ -50,6 +50,46 @@ fn bits(parameters: &[f32]) -> Vec<u32> {
 }
 
 #[test]
+fn an_epoch_with_a_limit_draws_as_many_other_windows_each_time() {
+    let (training, validation) = (wave(100, 0), wave(40, 200));
+    let network = small(0.1);
+    let recipe = |most| Recipe { examples_per_epoch_max: most, batch: 8, epochs: 3, ..recipe() };
+    let run = |most: usize, state: Option<FitState>, until: usize| {
+        let (mut batches, mut states) = (Vec::new(), Vec::new());
+        let mut observer = |progress: Progress| match progress {
+            Progress::Batch { epoch, total, .. } => {
+                batches.push((epoch, total));
+                ControlFlow::Continue(())
+            }
+            Progress::Epoch(_) => ControlFlow::Continue(()),
+            Progress::State(state) => {
+                states.push(state.clone());
+                if states.len() == until {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            }
+        };
+        let examples = of(&training, &validation);
+        let fit = fit_on(1, &network, examples, &recipe(most), state, &mut observer).unwrap();
+        (fit, batches, states)
+    };
+    let (limited, batches, states) = run(20, None, 9);
+    // Three batches of 8, 8 and 4 windows in each epoch.
+    assert_eq!(batches, [(1, 3), (1, 3), (1, 3), (2, 3), (2, 3), (2, 3), (3, 3), (3, 3), (3, 3)]);
+    let drawn = |state: &FitState| state.order[..20].to_vec();
+    assert_ne!(drawn(&states[0]), drawn(&states[1]));
+    let (_, _, first) = run(20, None, 1);
+    let (resumed, ..) = run(20, Some(first[0].clone()), 9);
+    assert_eq!(resumed.parameters, limited.parameters, "resumed in the middle");
+    let (whole, ..) = run(0, None, 9);
+    let (many, ..) = run(100, None, 9);
+    assert_eq!(many.parameters, whole.parameters, "a limit that nothing reaches");
+    assert_ne!(limited.parameters, whole.parameters);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
     // 70 windows in batches of 16 leave a last batch of 6, which three lanes share.
     let (training, validation) = (wave(70, 0), wave(20, 100));
@@ -384,7 +424,7 @@ fn a_classifier_is_fitted_by_cross_entropy() {
     let classes = |wave: &Windows| {
         let mut windows = Windows::new(8, 2, 1);
         (0..wave.len()).for_each(|at| {
-            let start = windows.push_rows(wave.window(at));
+            let start = windows.push_rows(&wave.window(at));
             windows.push_window(start, &[if wave.labels()[at] > 0.0 { 1.0 } else { 0.0 }]);
         });
         windows

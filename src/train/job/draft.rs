@@ -12,11 +12,12 @@ use crate::engine::model::manifest::{
 };
 use crate::train::assess::Assessment;
 use crate::train::config::StateRule;
-use crate::train::dataset::{Example, Part, scaled_rows};
+use crate::train::dataset::{Example, Part};
 use crate::train::evaluate::{TargetKind, verdict};
 use crate::train::export::export;
 use crate::train::fit::carried::predict as predict_carried;
 use crate::train::fit::{Fit, predict};
+use crate::train::rows::scaled_rows;
 use crate::train::sequences::{Place, Sequences};
 use crate::train::windows::Windows;
 
@@ -125,8 +126,9 @@ impl Job {
             let places = cases_max.min(part.examples.len());
             for place in 0..places {
                 let at = last * place / (places - 1).max(1);
-                let rows = (windows * window).min(part.places[at].row + 1);
-                let (steps, rows) = self.golden_rows(part.examples[at], rows, &plan)?;
+                let example = part.examples.at(at);
+                let rows = (windows * window).min(self.dataset.row_of(&example) + 1);
+                let (steps, rows) = self.golden_rows(example, rows, &plan)?;
                 let window = rows.chunks_exact(width).map(<[f32]>::to_vec).collect();
                 inputs.push(rows);
                 cases.push(GoldenCase {
@@ -177,8 +179,8 @@ impl Job {
             .expect("a warm-up that the history has passed is a count of its steps");
         let oldest = newest + 1 - count - warm_up;
         let series = &self.history.series[series];
-        let steps = &series.steps[oldest..=newest];
-        let rows = scaled_rows(&series.symbol, steps, plan)?;
+        let steps = series.steps.slice(oldest..=newest);
+        let rows = scaled_rows(&series.symbol, &steps, plan)?;
         let schema = self.features.schema();
         let golden = steps.iter().map(|step| {
             let fields = self.features.required().iter().filter_map(|field| {

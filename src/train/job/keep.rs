@@ -100,7 +100,7 @@ impl Keep {
 mod tests {
     use super::*;
     use crate::train::fit::{Examples, Recipe, fit};
-    use crate::train::network::{Activation, Architecture, DenseShape, LstmShape, Network};
+    use crate::train::network::{Activation, Architecture, DenseShape, Network, RecurrentShape};
     use crate::train::windows::Windows;
 
     const RUN: Run = Run { fit: [1; 32], pace: [2; 32] };
@@ -109,9 +109,9 @@ mod tests {
     fn kept(folder: &Path, spacing: Duration) -> (Vec<usize>, Keep) {
         let network = Network::new(Architecture {
             inputs: 1,
-            lstm: vec![LstmShape { units: 2, recurrent_dropout: 0.0, dropout: 0.0 }],
-            attention: None,
-            dense: vec![DenseShape { units: 1, activation: Activation::Tanh, dropout: 0.0 }],
+            recurrent: vec![RecurrentShape::lstm(2)],
+            dense: vec![DenseShape::new(1, Activation::Tanh)],
+            ..Architecture::default()
         })
         .unwrap();
         let mut windows = Windows::new(1, 1, 1);

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use self::keep::Keep;
 use super::assess::assess;
 use super::config::TrainConfig;
-use super::dataset::Dataset;
+use super::dataset::{Dataset, DatasetError};
 pub use super::error::TrainError;
 use super::fit::{Fit, FitState, Progress, fit, fit_on, resume};
 use super::history::{History, read_with_steps};
@@ -106,7 +106,7 @@ impl Job {
     ) -> Result<(), TrainError> {
         trained.repeats = repeat(self.material(), &trained.assessment.test.figures, observer)?;
         trained.draft.manifest.repeats = trained.repeats.summary();
-        Ok(())
+        self.intact()
     }
 
     /// The report of a finished run; `None` where none is asked for.
@@ -193,6 +193,7 @@ impl Job {
         let symbols: Vec<&str> = self.history.series.iter().map(|s| s.symbol.as_str()).collect();
         let read = (&self.history.data_sha256, symbols, &data.file, data.time_unit, step);
         let labelled = (window_steps, features, scaler, target, horizon_steps, split);
+        let labelled = (labelled, self.config.window_stride);
         let version = env!("CARGO_PKG_VERSION");
         let text = format!("{version} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?}");
         let pace = Sha256::digest(format!("{pace:?}"));
@@ -226,8 +227,14 @@ impl Job {
         state: Option<FitState>,
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
-        let fit = self.fit(state, observer)?;
-        self.judge(fit)
+        let fit = self.fit(state, observer);
+        // Rows that could not be read are the reason for whatever else went wrong.
+        self.intact()?;
+        self.judge(fit?)
+    }
+
+    fn intact(&self) -> Result<(), TrainError> {
+        Ok(self.dataset.intact().map_err(DatasetError::from)?)
     }
 
     /// Evaluates and exports a finished fit.
@@ -236,6 +243,7 @@ impl Job {
         let baselines = dataset.fit_baselines(config);
         let assessment = assess(network, &fit.parameters, dataset, &baselines, config)?;
         let draft = self.draft(&fit, &assessment)?;
+        self.intact()?;
         let (repeats, checkpoint) = (Repeats::default(), self.checkpoint());
         Ok(Trained { fit, assessment, repeats, draft, checkpoint })
     }

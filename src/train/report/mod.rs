@@ -25,6 +25,7 @@ use super::evaluate::{TargetKind, headline};
 use super::fit::Stopped;
 use super::history::History;
 use super::network::{Activation, Cell, ConvolutionShape, Network};
+use super::out_of_range::{OutOfRange, PARTS, WARNED_SHARE};
 use super::trained::Trained;
 use crate::core::domain::UnixNanos;
 use crate::engine::model::manifest::Manifest;
@@ -66,7 +67,9 @@ impl Report {
         let manifest = &trained.draft.manifest;
         let kind = TargetKind::of(&config.target);
         let test = &trained.assessment.test;
-        let figures = plots::all(config, history, &dataset.test, &test.outcomes, &trained.fit);
+        let (part, out_of_range) = (&dataset.test, &dataset.out_of_range);
+        let figures =
+            plots::all(config, history, out_of_range, part, &test.outcomes, &trained.fit);
         let against = trained.assessment.against();
         let headline = capitalised(&headline(&test.figures, kind, against));
         let mut page = Page::new(&format!("{} {}", manifest.name, manifest.version));
@@ -108,6 +111,30 @@ impl Report {
         }
         Ok(folder.join(PAGE))
     }
+}
+
+/// How often the inputs of each part are out of range, for the terminal, and what to do where that is
+/// often.
+pub fn out_of_range(found: &OutOfRange) -> String {
+    let mut said = format!(
+        "windows with a value outside the range of the training part\n{}",
+        text(&figures::out_of_range(found))
+    );
+    for (at, part) in PARTS.iter().enumerate().skip(1) {
+        let warned = found.warned(at);
+        if warned.is_empty() {
+            continue;
+        }
+        let each = warned.iter().map(|(name, share)| format!("`{name}` {:.0} %", 100.0 * share));
+        said += &format!(
+            "warning: out of range in more than {:.0} % of the {part} windows: {}. There the network \
+             extrapolates. Use features that mean the same at every level: change or log_return for a \
+             price, volume_change for a volume (docs/features.md)\n",
+            100.0 * WARNED_SHARE,
+            each.collect::<Vec<_>>().join(", "),
+        );
+    }
+    said
 }
 
 /// The figures of the test part for the terminal, and the summary of repetitions.
@@ -208,9 +235,8 @@ fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
     let DataConfig { path, .. } = &config.data;
     let recipe = &config.recipe;
     let span = |part: &super::dataset::Part| {
-        let times = || part.examples.iter().map(|example| example.as_of);
         let epoch = UnixNanos::from_nanos(0);
-        let (from, to) = (times().min().unwrap_or(epoch), times().max().unwrap_or(epoch));
+        let (from, to) = part.span().unwrap_or((epoch, epoch));
         format!("{} windows, forecasts made {from} to {to}", part.examples.len())
     };
     let stopped = match trained.fit.stopped {
