@@ -33,7 +33,7 @@ pub fn graph_words(bundle: &Bundle, runtime: Option<&dyn Runtime>) -> GraphWords
     let manifest = bundle.manifest();
     let hints = Hints {
         window: Some(manifest.window_steps as usize),
-        features: Some(manifest.features.len()),
+        features: Some(manifest.inputs()),
         output: Some(manifest.graph.output.clone()),
         ..Hints::default()
     };

@@ -4,12 +4,14 @@
 //! every value. Promises that computing a row changes no state.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::error::FeatureError;
 use super::kinds::FeatureKind;
 use super::names::{is_plain_feature, parse};
 use super::scaler::{Affine, Scaler};
 use super::state::{FeatureState, Memory, RowScratch};
+use super::symbols::{SymbolColumns, SymbolEntry, SymbolTable};
 use crate::core::domain::{Field, Reject, Schema, Step};
 
 /// Features in order, without a scaler: what a scaler is fitted on.
@@ -34,6 +36,8 @@ struct Placed {
 pub struct FeaturePlan {
     raw: RawFeatures,
     scale: Vec<Affine>,
+    /// What the model reads of the symbol behind these; `None` where it tells no symbols apart.
+    symbols: Option<Arc<SymbolColumns>>,
 }
 
 /// What a step amounts to.
@@ -149,7 +153,45 @@ impl FeaturePlan {
     ) -> Result<Self, FeatureError> {
         let raw = RawFeatures::new(names, extra_fields, label)?;
         scaler.check(names)?;
-        Ok(Self { raw, scale: scaler.affine()? })
+        Ok(Self { raw, scale: scaler.affine()?, symbols: None })
+    }
+
+    /// The same with the constant columns of a table without [`SymbolTable::problems`] behind the
+    /// features.
+    #[must_use]
+    pub fn with_symbols(mut self, table: &SymbolTable) -> Self {
+        self.symbols = Some(Arc::new(SymbolColumns::new(table)));
+        self
+    }
+
+    /// The place of a symbol in the table, to be looked up once.
+    pub fn entry(&self, symbol: &str) -> SymbolEntry {
+        self.symbols.as_ref().map(|symbols| symbols.entry(symbol)).unwrap_or_default()
+    }
+
+    /// Whether there is a table, and it does not have the symbol.
+    pub fn is_unknown(&self, entry: SymbolEntry) -> bool {
+        self.symbols.as_ref().is_some_and(|symbols| symbols.is_unknown(entry))
+    }
+
+    /// The constant columns of a symbol, behind the features of each row; none without a table.
+    pub fn symbol_columns(&self, entry: SymbolEntry) -> &[f32] {
+        self.symbols.as_ref().map_or(&[], |symbols| symbols.of(entry))
+    }
+
+    /// The names of these columns.
+    pub fn symbol_column_names(&self) -> &[String] {
+        self.symbols.as_ref().map_or(&[], |symbols| symbols.names())
+    }
+
+    /// What the model reads of a row of a symbol: its features and the symbol's columns.
+    pub fn input_row(&self, entry: SymbolEntry, row: &[f32]) -> Vec<f32> {
+        [row, self.symbol_columns(entry)].concat()
+    }
+
+    /// How many columns the model reads: those of the features and of the symbol.
+    pub fn inputs(&self) -> usize {
+        self.width() + self.symbols.as_ref().map_or(0, |symbols| symbols.width())
     }
 
     /// The same features without the scaler.

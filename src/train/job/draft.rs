@@ -65,6 +65,7 @@ impl Job {
             features: config.features.clone(),
             extra_fields: config.extra_fields.clone(),
             scaler: dataset.scaler.clone(),
+            symbols: None,
             target: TargetSpec {
                 kind: config.target.clone(),
                 scaler: dataset.target_scaler.clone(),
