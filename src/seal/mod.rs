@@ -28,6 +28,7 @@ pub mod init;
 pub mod job;
 pub mod judge;
 pub mod sections;
+pub mod statics;
 pub mod words;
 
 use sha2::{Digest, Sha256};

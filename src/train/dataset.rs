@@ -12,6 +12,7 @@
 //! Never: shuffles rows or windows, or lets a row see a later one.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -21,9 +22,10 @@ use super::fit::carried;
 use super::fit::{Examples, Labelled, predict};
 use super::history::{History, Series};
 use super::look_ahead::{self, LookAheadError};
-use super::network::Network;
+use super::network::{ArchitectureError, Network};
 use super::random::{Purpose, Random};
 use super::sequences::{Place, Sequences};
+use super::symbols::{self, SymbolsError};
 use super::windows::Windows;
 use crate::core::domain::{Reject, Step, UnixNanos};
 use crate::core::features::{
@@ -32,6 +34,7 @@ use crate::core::features::{
 };
 use crate::core::forecast::{Target, TargetError, TargetKind, Truth};
 use crate::core::shift::{self, DistributionSpec};
+use crate::seal::judge::symbols::SymbolInputs;
 
 pub use crate::seal::judge::Example;
 
@@ -53,6 +56,8 @@ pub struct Dataset {
     /// The rows of every series from the beginning of its history on, where the state is carried
     /// through them; `None` where every window begins with a fresh one.
     pub sequences: Option<Sequences>,
+    /// What the network reads of the symbol of each series; `None` where it tells none apart.
+    pub symbols: Option<Arc<SymbolInputs>>,
     /// Event time of the first and the last row of the training part.
     pub training_span: (UnixNanos, UnixNanos),
     /// The distribution of its rows; `None` where they are too few.
@@ -95,6 +100,9 @@ pub enum DatasetError {
     /// A row that depends on later steps.
     #[error(transparent)]
     LookAhead(#[from] LookAheadError),
+    /// The table of static numbers does not fit the history.
+    #[error(transparent)]
+    Symbols(#[from] SymbolsError),
     /// A part without a single window.
     #[error(
         "the {part} part has {rows} rows and no window: {needed} rows in a row of one symbol are \
@@ -215,9 +223,11 @@ impl Dataset {
             look_ahead::check(&series.symbol, &series.steps, &config.features, whole, rows)?;
         }
         let single = target_scaler.single()?;
+        let symbols = symbols::inputs(history, &examples[0], config)?;
         let [training, validation, test] = examples;
         let part = |at: usize, examples: Vec<Example>| {
-            let windows = windows(&rows, &scaled, &parts[at], &examples, single, config);
+            let windows = windows(&rows, &scaled, &parts[at], &examples, single, config)
+                .with_symbols(symbols.clone());
             let place = |Example { series, step, .. }: &Example| Place {
                 sequence: *series,
                 row: step - rows[*series].first_step,
@@ -228,7 +238,8 @@ impl Dataset {
         let distribution = distribution(&scaled, &parts[0], config.features.len(), training_span);
         let parts = [part(0, training), part(1, validation), part(2, test)];
         let sequences = (config.state == StateRule::Carried).then(|| {
-            let mut sequences = Sequences::new(config.features.len());
+            let mut sequences =
+                Sequences::new(config.features.len()).with_symbols(symbols.clone());
             scaled.into_iter().for_each(|rows| sequences.push(rows));
             sequences
         });
@@ -244,9 +255,18 @@ impl Dataset {
             test,
             courses,
             sequences,
+            symbols,
             training_span,
             distribution,
         })
+    }
+
+    /// The network of the configuration for this history.
+    ///
+    /// # Errors
+    /// [`ArchitectureError`] where no network has the shape.
+    pub fn network(&self, config: &TrainConfig) -> Result<Network, ArchitectureError> {
+        symbols::plan(config, self.symbols.as_deref())
     }
 
     /// The baselines, fitted to the training part.

@@ -33,6 +33,7 @@ pub mod network;
 pub mod repeat;
 pub mod report;
 pub mod sequences;
+pub mod symbols;
 
 pub use crate::core::random;
 pub use crate::seal::history;

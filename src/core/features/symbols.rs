@@ -33,7 +33,7 @@ pub struct SymbolTable {
     pub embedding: u32,
     /// The columns of each symbol, in model units.
     pub symbols: BTreeMap<String, Vec<f32>>,
-    /// The columns of every other symbol: the mean over the symbols above.
+    /// The columns of every other symbol: the mean over the symbols of the training.
     pub unknown: Vec<f32>,
 }
 
@@ -48,14 +48,13 @@ impl SymbolTable {
         self.statics.len() + self.embedding as usize
     }
 
-    /// A table of these symbols, whose unknown symbol is their mean.
+    /// A table of these symbols; `unknown` has the columns of every other one.
     pub fn new(
         statics: Vec<String>,
         embedding: u32,
         symbols: BTreeMap<String, Vec<f32>>,
+        unknown: Vec<f32>,
     ) -> Self {
-        let width = statics.len() + embedding as usize;
-        let unknown = mean_columns(symbols.values().map(Vec::as_slice), width);
         Self { schema: SYMBOLS_SCHEMA.to_owned(), statics, embedding, symbols, unknown }
     }
 
@@ -172,7 +171,8 @@ mod tests {
             ("B".to_owned(), vec![3.0, 0.5, -0.5]),
             ("A".to_owned(), vec![1.0, -0.25, 0.25]),
         ]);
-        SymbolTable::new(vec!["size".to_owned()], 2, symbols)
+        let unknown = mean_columns(symbols.values().map(Vec::as_slice), 3);
+        SymbolTable::new(vec!["size".to_owned()], 2, symbols, unknown)
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
         ] {
             assert!(found.iter().any(|line| line.starts_with(expected)), "{expected}: {found:?}");
         }
-        let none = SymbolTable::new(Vec::new(), 0, table().symbols);
+        let none = SymbolTable::new(Vec::new(), 0, table().symbols, Vec::new());
         assert!(none.problems()[0].starts_with("statics, embedding: 0 columns"));
     }
 }

@@ -3,9 +3,14 @@
 //! Owns: the rows `[N, F]` once, however many windows overlap them, and the labels.
 //!
 //! Promises: a window is a run of consecutive rows; `gather` lays windows out step by step,
-//! `x [T, B, F]`, as the network and ONNX want them.
+//! `x [T, B, F]`, as the network and ONNX want them, with the columns of the symbol behind the
+//! features.
 //!
 //! Never: scales, splits or reorders by itself.
+
+use std::sync::Arc;
+
+use super::symbols::SymbolInputs;
 
 /// Windows of one part of a split.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,6 +21,9 @@ pub struct Windows {
     rows: Vec<f32>,
     starts: Vec<usize>,
     labels: Vec<f32>,
+    /// The first row of each stretch that was pushed, and whose rows these are.
+    stretches: Vec<(usize, usize)>,
+    symbols: Option<Arc<SymbolInputs>>,
 }
 
 impl Windows {
@@ -24,11 +32,24 @@ impl Windows {
         Self { steps, features, outputs, ..Self::default() }
     }
 
-    /// Appends the rows `[n, F]` of one uninterrupted series. Returns the index of its first row,
-    /// from which windows of this series start.
+    /// The same with columns of the symbol behind the features of every row.
+    #[must_use]
+    pub fn with_symbols(mut self, symbols: Option<Arc<SymbolInputs>>) -> Self {
+        self.symbols = symbols;
+        self
+    }
+
+    /// Appends the rows `[n, F]` of one uninterrupted series, the next one. Returns the index of
+    /// its first row, from which windows of this series start.
     pub fn push_rows(&mut self, rows: &[f32]) -> usize {
+        self.push_rows_of(self.stretches.len(), rows)
+    }
+
+    /// As [`Windows::push_rows`], of any series.
+    pub fn push_rows_of(&mut self, series: usize, rows: &[f32]) -> usize {
         assert_eq!(rows.len() % self.features, 0, "rows are {} values wide", self.features);
         let first = self.rows.len() / self.features;
+        self.stretches.push((first, series));
         self.rows.extend_from_slice(rows);
         first
     }
@@ -62,6 +83,24 @@ impl Windows {
         self.features
     }
 
+    /// The values that a network reads of a row: features and columns of the symbol.
+    pub fn inputs(&self) -> usize {
+        self.features + self.symbols.as_ref().map_or(0, |symbols| symbols.width())
+    }
+
+    /// The row in the learned table of the symbol of a window; `None` for one that has none.
+    pub fn symbol(&self, at: usize) -> Option<u32> {
+        self.symbols.as_ref()?.row(self.series(at))
+    }
+
+    /// The series of a window.
+    fn series(&self, at: usize) -> usize {
+        // A stretch without rows begins where the next one does.
+        let start = self.starts[at];
+        let behind = self.stretches.partition_point(|(first, _)| *first <= start);
+        self.stretches[behind - 1].1
+    }
+
     /// Labels of all windows `[n, K]`.
     pub fn labels(&self) -> &[f32] {
         &self.labels
@@ -78,12 +117,15 @@ impl Windows {
         &self.rows[start..start + self.steps * self.features]
     }
 
-    /// Copies the windows `which` to `input [T, B, F]`.
+    /// Copies the windows `which` to `input [T, B, inputs]`. Learned columns are left alone.
     pub fn gather(&self, which: &[usize], input: &mut [f32]) {
-        let row = self.features;
+        let (row, width) = (self.features, self.inputs());
         for (place, &at) in which.iter().enumerate() {
+            let statics = self.symbols.as_ref().map_or(&[][..], |s| s.statics(self.series(at)));
             for (step, values) in self.window(at).chunks_exact(row).enumerate() {
-                input[(step * which.len() + place) * row..][..row].copy_from_slice(values);
+                let input = &mut input[(step * which.len() + place) * width..][..width];
+                input[..row].copy_from_slice(values);
+                input[row..row + statics.len()].copy_from_slice(statics);
             }
         }
     }
@@ -115,5 +157,23 @@ mod tests {
         let mut targets = vec![];
         windows.gather_labels(&[2, 0], &mut targets);
         assert_eq!(targets, [0.3, 0.1]);
+    }
+
+    #[test]
+    fn the_static_columns_of_the_symbol_follow_the_features() {
+        let series = vec![(Some(1), vec![0.5]), (None, vec![0.25]), (Some(0), vec![-0.5])];
+        let symbols = SymbolInputs::new(vec!["A".into(), "B".into()], series, vec![0.0], 1);
+        let mut windows = Windows::new(1, 1, 1).with_symbols(Some(Arc::new(symbols)));
+        let first = windows.push_rows(&[1.0]);
+        windows.push_rows(&[]);
+        let last = windows.push_rows(&[2.0]);
+        let unknown = windows.push_rows_of(3, &[3.0]);
+        [first, last, unknown].iter().for_each(|row| windows.push_window(*row, &[0.0]));
+        assert_eq!([0, 1, 2].map(|at| windows.symbol(at)), [Some(1), Some(0), None]);
+        // The learned column is the network's to fill.
+        let mut input = [9.0; 9];
+        windows.gather(&[2, 0, 1], &mut input);
+        assert_eq!(input, [3.0, 0.0, 9.0, 1.0, 0.5, 9.0, 2.0, -0.5, 9.0]);
+        assert_eq!((windows.features(), windows.inputs()), (1, 3));
     }
 }

@@ -62,9 +62,13 @@ pub(super) fn of_fold(
     let labelled = (window_steps, features, extra_fields, scaler, target, horizon_steps);
     let judged = (period_steps, split.validation, coverage, signal, config.backtest.control);
     let computed = (env!("CARGO_PKG_VERSION"), FOLD_SCHEMA, runtime.name(), runtime.build());
+    // Folds that were finished before there were symbols keep their digest.
+    let symbols = (config.statics.is_some() || config.embedding > 0)
+        .then(|| format!(" {:?} {}", config.statics, config.embedding))
+        .unwrap_or_default();
     let text = format!(
         "{computed:?} {name:?} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?} \
-         {judged:?} {fold:?} {steps}"
+         {judged:?} {fold:?} {steps}{symbols}"
     );
     let mut hash = Sha256::new();
     hash.update(text);

@@ -2,7 +2,8 @@
 //!
 //! Owns every setting of a training run. Promises that all problems are reported at once, each
 //! with its key, and that a [`TrainConfig`] that exists is consistent in itself. Never reads the
-//! environment, so that a file and the data are the whole recipe, and never opens the data.
+//! environment, so that a file, the table of static numbers that it names and the data are the whole
+//! recipe, and never opens the data.
 
 mod fit;
 mod network;
@@ -33,6 +34,7 @@ use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
 use crate::seal::sections::{
     CalendarChoice, DataConfig, STEPS_MAX, data, forecast, period_steps, step, unknown_field,
 };
+use crate::seal::statics::Statics;
 
 /// Every key with its default and the reason for it.
 pub const DEFAULTS: &str = include_str!("../../../config/train/default.toml");
@@ -62,6 +64,10 @@ pub struct TrainConfig {
     pub extra_fields: Vec<String>,
     /// How features become model units.
     pub scaler: ScalerKind,
+    /// Numbers that are constant for a symbol, behind the features of its rows.
+    pub statics: Option<Statics>,
+    /// Columns of a learned table of symbols behind these; 0 for none.
+    pub embedding: usize,
     /// What is forecast.
     pub target: Target,
     /// How many steps ahead.
@@ -177,13 +183,14 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         (target, horizon_steps)
     };
-    let Window { steps: window_steps, features, extra_fields, scaler } =
+    let Window { steps: window_steps, features, extra_fields, scaler, statics } =
         window(root.section("window"), &target);
     if let Some(error) = unknown_field(&target, &extra_fields) {
         root.problem(&format!("target.{}", error.part), error.problem);
     }
     let split = split(root.section("split"));
-    let (architecture, state) = network(root.section("network"), features.len(), &target);
+    let columns = features.len() + statics.as_ref().map_or(0, |statics| statics.names.len());
+    let (architecture, state, embedding) = network(root.section("network"), columns, &target);
     let (recipe, work) = fit(root.section("fit"), &target);
     let (seeds, folds) = {
         let mut section = root.section("evaluate");
@@ -214,6 +221,8 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         features,
         extra_fields,
         scaler,
+        statics,
+        embedding,
         target,
         horizon_steps,
         period_steps,

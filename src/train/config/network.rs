@@ -1,17 +1,21 @@
 //! The section `[network]`: layers, and where their state comes from.
 
 use super::StateRule;
+use crate::core::features::SYMBOL_COLUMNS_MAX;
 use crate::core::forecast::Target;
 use crate::ports::section::Section;
 use crate::train::network::{Activation, Architecture, DenseShape, LstmShape};
 
-/// Reads the section for rows of `inputs` values.
+/// Reads the section for rows of `inputs` values, behind which those of a learned table of symbols
+/// come; with the network comes how many these are.
 pub(super) fn network(
     mut section: Section<'_>,
     inputs: usize,
     target: &Target,
-) -> (Architecture, StateRule) {
+) -> (Architecture, StateRule, usize) {
     const UNITS_MAX: usize = 4096;
+    // A symbol may have as many static columns.
+    const EMBEDDING_MAX: usize = SYMBOL_COLUMNS_MAX / 2;
     fn rate(section: &mut Section<'_>, name: &'static str) -> f32 {
         // A layer may leave its dropout out.
         if section.contains(name) {
@@ -45,6 +49,7 @@ pub(super) fn network(
         shape
     });
     let attention = Some(section.count("attention", 0, UNITS_MAX)).filter(|units| *units > 0);
+    let embedding = section.count("embedding", 0, EMBEDDING_MAX);
     let states = [("window", StateRule::Window), ("carried", StateRule::Carried)];
     let state = section.choice("state", &states);
     if attention.is_some() && state == StateRule::Carried {
@@ -70,5 +75,6 @@ pub(super) fn network(
         section.problem("dense", problem);
     }
     section.finish();
-    (Architecture { inputs, lstm, attention, dense }, state)
+    let inputs = inputs + embedding;
+    (Architecture { inputs, lstm, attention, dense }, state, embedding)
 }

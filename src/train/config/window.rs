@@ -1,9 +1,11 @@
-//! The section `[window]`: steps, features and their scaler.
+//! The section `[window]`: steps, features and their scaler, and what is constant for a symbol.
 
 use crate::core::features::{RawFeatures, ScalerKind};
 use crate::core::forecast::Target;
+use crate::ops::file::read_text;
 use crate::ports::section::Section;
 use crate::seal::sections::STEPS_MAX;
+use crate::seal::statics::{STATICS_BYTES_MAX, Statics};
 
 /// What a row is and how many of them make a window.
 pub(super) struct Window {
@@ -11,6 +13,7 @@ pub(super) struct Window {
     pub(super) features: Vec<String>,
     pub(super) extra_fields: Vec<String>,
     pub(super) scaler: ScalerKind,
+    pub(super) statics: Option<Statics>,
 }
 
 /// Reads the section.
@@ -22,6 +25,22 @@ pub(super) fn window(mut section: Section<'_>, target: &Target) -> Window {
         section.problem("features", error);
     }
     let scaler = section.choice("scaler", &ScalerKind::CHOICES);
+    let statics = statics(&mut section);
     section.finish();
-    Window { steps, features, extra_fields, scaler }
+    Window { steps, features, extra_fields, scaler, statics }
+}
+
+/// Reads the table of static numbers that the section names.
+fn statics(section: &mut Section<'_>) -> Option<Statics> {
+    let path = section.optional_path("statics")?;
+    let text = read_text(&path, STATICS_BYTES_MAX).map_err(|error| vec![error.to_string()]);
+    match text.and_then(|text| Statics::read(&text)) {
+        Ok(statics) => Some(statics),
+        Err(problems) => {
+            for problem in problems {
+                section.problem("statics", format_args!("`{}`: {problem}", path.display()));
+            }
+            None
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! what a daemon that begins with its steps computes. Never writes a file.
 
 use super::{Job, TrainError};
-use crate::core::features::FeaturePlan;
+use crate::core::features::{FeaturePlan, SymbolTable};
 use crate::engine::model::Draft;
 use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use crate::engine::model::manifest::{
@@ -18,6 +18,7 @@ use crate::train::export::export;
 use crate::train::fit::carried::predict as predict_carried;
 use crate::train::fit::{Fit, predict};
 use crate::train::sequences::{Place, Sequences};
+use crate::train::symbols;
 use crate::train::windows::Windows;
 
 /// How far ONNX Runtime may be from the trainer, in model units, in which forecasts lie between
@@ -43,7 +44,11 @@ impl Job {
         let parts = [(&dataset.validation, &judged.validation), (&dataset.test, &judged.test)];
         let parts = parts.into_iter().filter(|(part, _)| !part.examples.is_empty());
         let (parts, judged_parts): (Vec<_>, Vec<_>) = parts.unzip();
-        let cases = self.golden_cases(&fit.parameters, &parts)?;
+        let symbols = dataset.symbols.as_ref();
+        let symbols =
+            symbols.map(|known| symbols::table(config, known, network, &fit.parameters));
+        let symbols = symbols.transpose()?;
+        let cases = self.golden_cases(&fit.parameters, &parts, symbols.as_ref())?;
         let evaluation = judged_parts.iter().map(|part| part.figures.clone()).collect();
         let kind = TargetKind::of(&config.target);
         let verdict = if dataset.test.examples.is_empty() {
@@ -65,6 +70,7 @@ impl Job {
             features: config.features.clone(),
             extra_fields: config.extra_fields.clone(),
             scaler: dataset.scaler.clone(),
+            // Sealing says here what is in the table.
             symbols: None,
             target: TargetSpec {
                 kind: config.target.clone(),
@@ -98,7 +104,7 @@ impl Job {
         };
         let schema = GOLDEN_SCHEMA.to_owned();
         let golden = Golden { schema, tolerance: GOLDEN_TOLERANCE, cases };
-        Ok(Draft { manifest, onnx: exported.onnx, golden })
+        Ok(Draft { manifest, onnx: exported.onnx, golden, symbols })
     }
 
     /// Examples spread evenly over each part, the first and the last among them.
@@ -110,38 +116,51 @@ impl Job {
         &self,
         parameters: &[f32],
         parts: &[&Part],
+        symbols: Option<&SymbolTable>,
     ) -> Result<Vec<GoldenCase>, TrainError> {
         let config = &self.config;
         let (label, scaler) = (config.target.label(), &self.dataset.scaler);
         let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, scaler)?;
+        let plan = match symbols {
+            Some(table) => plan.with_symbols(table),
+            None => plan,
+        };
         let (window, width) = (config.window_steps, plan.width());
         let (cases_max, windows) = match config.state {
             StateRule::Window => (GOLDEN_CASES_PER_PART, 1),
             StateRule::Carried => (CARRIED_CASES_PER_PART, CARRIED_WINDOWS),
         };
         let mut cases = Vec::new();
-        let mut inputs = Sequences::new(width);
+        let known = &self.dataset.symbols;
+        let mut inputs = Sequences::new(width).with_symbols(known.clone());
         for part in parts {
             let last = part.examples.len() - 1;
             let places = cases_max.min(part.examples.len());
             for place in 0..places {
                 let at = last * place / (places - 1).max(1);
                 let rows = (windows * window).min(part.places[at].row + 1);
-                let (steps, rows) = self.golden_rows(part.examples[at], rows, &plan)?;
-                let window = rows.chunks_exact(width).map(<[f32]>::to_vec).collect();
-                inputs.push(rows);
-                cases.push(GoldenCase {
-                    steps,
-                    window,
-                    output: Vec::new(),
-                    ..GoldenCase::default()
-                });
+                let example = part.examples[at];
+                let (steps, rows) = self.golden_rows(example, rows, &plan)?;
+                let symbol = &self.history.series[example.series].symbol;
+                let case = |symbol: Option<String>| {
+                    let entry = plan.entry(symbol.as_deref().unwrap_or_default());
+                    let rows = rows.chunks_exact(width);
+                    let window = rows.map(|row| plan.input_row(entry, row)).collect();
+                    GoldenCase { symbol, steps: steps.clone(), window, ..GoldenCase::default() }
+                };
+                // The first rows are also those of a symbol that the model does not know.
+                if let Some(known) = known.as_ref().filter(|_| cases.is_empty()) {
+                    inputs.push_of(known.unknown_series(), rows.clone());
+                    cases.push(case(None));
+                }
+                inputs.push_of(example.series, rows.clone());
+                cases.push(case(known.is_some().then(|| symbol.clone())));
             }
         }
         for (sequence, case) in cases.iter_mut().enumerate() {
             let rows = window - 1..case.window.len();
             let places: Vec<Place> = rows.map(|row| Place { sequence, row }).collect();
-            case.output = self.golden_outputs(parameters, &inputs, &places, &case.window);
+            case.output = self.golden_outputs(parameters, &inputs, &places);
         }
         Ok(cases)
     }
@@ -152,15 +171,18 @@ impl Job {
         parameters: &[f32],
         inputs: &Sequences,
         places: &[Place],
-        rows: &[Vec<f32>],
     ) -> Vec<f32> {
         let (network, steps) = (&self.network, self.config.window_steps);
         match self.config.state {
             StateRule::Carried => predict_carried(network, parameters, inputs, places, steps, 1),
             StateRule::Window => {
-                let mut windows = Windows::new(steps, inputs.features(), 1);
-                let start = windows.push_rows(&rows.concat());
-                windows.push_window(start, &[0.0]);
+                let symbols = self.dataset.symbols.clone();
+                let mut windows = Windows::new(steps, inputs.features(), 1).with_symbols(symbols);
+                for Place { sequence, row } in places {
+                    let rows = inputs.rows(*sequence, row + 1 - steps..row + 1);
+                    let start = windows.push_rows_of(inputs.series(*sequence), rows);
+                    windows.push_window(start, &[0.0]);
+                }
                 predict(network, parameters, &windows)
             }
         }

@@ -1,4 +1,5 @@
-//! A stack of LSTM layers, attention if wanted, and a dense head.
+//! A stack of LSTM layers, attention if wanted, and a dense head; in front of them, if wanted, a
+//! learned table of symbols.
 //!
 //! Owns: which layers there are, in which order, and how values and gradients pass between them.
 //!
@@ -12,6 +13,7 @@ pub(super) mod activation;
 pub(super) mod attention;
 mod dense;
 pub(super) mod dropout;
+pub(super) mod embedding;
 mod gemm;
 mod initial;
 pub(super) mod lstm;
@@ -24,6 +26,7 @@ use self::attention::{Attention, AttentionBuffers};
 use self::dense::{Dense, DenseBuffers};
 #[cfg(test)]
 use self::dropout::Dropout;
+use self::embedding::Embedding;
 use self::lstm::{Emits, Extent, Lstm, LstmBuffers};
 pub use self::parameters::Block;
 use self::parameters::Layout;
@@ -32,7 +35,7 @@ use super::random::{Purpose, Random};
 /// Shape of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Architecture {
-    /// F, the width of a feature row.
+    /// The width of a row: F features, and what is constant for a symbol.
     pub inputs: usize,
     /// LSTM layers from the input on; at least one. Each but the last hands on its state after
     /// every step.
@@ -129,6 +132,7 @@ pub struct Network {
     lstm: Vec<Lstm>,
     attention: Option<Attention>,
     dense: Vec<Dense>,
+    embedding: Option<Embedding>,
     parameters: usize,
 }
 
@@ -137,6 +141,10 @@ pub struct Network {
 pub struct Workspace {
     extent: Extent,
     input: Vec<f32>,
+    /// Of each window, its row in the table of symbols.
+    symbols: Vec<Option<u32>>,
+    /// Gradient of the loss with respect to the input, where there is such a table.
+    d_input: Vec<f32>,
     lstm: Vec<LstmBuffers>,
     attention: Option<AttentionBuffers>,
     dense: Vec<DenseBuffers>,
@@ -169,7 +177,24 @@ impl Network {
             dense.push(Dense::new(&mut layout, &name, width, shape.units, shape.activation));
             width = shape.units;
         }
-        Ok(Self { architecture, lstm, attention, dense, parameters: layout.len() })
+        let (embedding, parameters) = (None, layout.len());
+        Ok(Self { architecture, lstm, attention, dense, embedding, parameters })
+    }
+
+    /// The same network with a learned table of so many symbols, whose `units` numbers are the last
+    /// columns of each row. Its parameters stand behind all others.
+    #[must_use]
+    pub fn with_embedding(mut self, symbols: usize, units: usize) -> Self {
+        let mut layout = Layout::behind(self.parameters);
+        self.embedding =
+            Some(Embedding::new(&mut layout, self.architecture.inputs, symbols, units));
+        self.parameters = layout.len();
+        self
+    }
+
+    /// The learned table of symbols `[symbols, E]`.
+    pub fn embedding(&self) -> Option<&Block> {
+        self.embedding.as_ref().map(|layer| &layer.table)
     }
 
     /// The shape it was planned from.
@@ -246,6 +271,9 @@ impl Network {
         for layer in &self.dense {
             layer.initialise(&mut parameters, &mut random);
         }
+        if let Some(layer) = &self.embedding {
+            layer.initialise(&mut parameters, &mut random);
+        }
         parameters
     }
 
@@ -258,6 +286,8 @@ impl Network {
         Workspace {
             extent,
             input: Vec::with_capacity(steps * batch * shapes.inputs),
+            symbols: Vec::with_capacity(batch),
+            d_input: Vec::new(),
             lstm: lstm.map(|(l, s)| l.buffers(extent, s.recurrent_dropout, s.dropout)).collect(),
             attention: self.attention.as_ref().map(|layer| layer.buffers(extent)),
             dense: dense.map(|(l, s)| l.buffers(self.dense_rows(extent), s.dropout)).collect(),
@@ -267,7 +297,10 @@ impl Network {
     /// Values `y [B, K]` for the input in the workspace, or `[T, B, K]` where the network gives one
     /// after every step.
     pub fn forward<'a>(&self, parameters: &[f32], workspace: &'a mut Workspace) -> &'a [f32] {
-        let Workspace { extent, input, lstm, attention, dense } = workspace;
+        let Workspace { extent, input, symbols, lstm, attention, dense, .. } = workspace;
+        if let Some(layer) = &self.embedding {
+            layer.forward(parameters, symbols, *extent, input);
+        }
         for (at, layer) in self.lstm.iter().enumerate() {
             let (below, rest) = lstm.split_at_mut(at);
             let input = self.lstm_input(below, input, *extent);
@@ -289,7 +322,7 @@ impl Network {
     /// Gradients of all parameters, overwritten, from the gradient of the loss in the last layer of
     /// `workspace`. `forward` has run on the same workspace, once for each `backward`.
     pub fn backward(&self, parameters: &[f32], workspace: &mut Workspace, gradients: &mut [f32]) {
-        let Workspace { extent, input, lstm, attention, dense } = workspace;
+        let Workspace { extent, input, symbols, d_input: d_rows, lstm, attention, dense } = workspace;
         let rows = self.dense_rows(*extent);
         // A gradient's buffer is lent out while the value beside it is read.
         let mut d_state = match attention {
@@ -317,12 +350,18 @@ impl Network {
         last_mut(lstm).d_output = d_state;
         for (at, layer) in self.lstm.iter().enumerate().rev() {
             let (below, rest) = lstm.split_at_mut(at);
-            let mut d_input = below.last_mut().map(|below| std::mem::take(&mut below.d_output));
+            let mut d_input = match below.last_mut() {
+                Some(below) => Some(std::mem::take(&mut below.d_output)),
+                None => self.embedding.is_some().then(|| std::mem::take(d_rows)),
+            };
             let from = self.lstm_input(below, input, *extent);
             layer.backward(parameters, from, *extent, &mut rest[0], gradients, d_input.as_mut());
-            if let (Some(below), Some(d_input)) = (below.last_mut(), d_input) {
-                below.d_output = d_input;
+            if let Some(d_input) = d_input {
+                *below.last_mut().map_or(&mut *d_rows, |below| &mut below.d_output) = d_input;
             }
+        }
+        if let Some(layer) = &self.embedding {
+            layer.backward(symbols, *extent, d_rows, gradients);
         }
     }
 
@@ -347,6 +386,13 @@ impl Workspace {
         self.extent = Extent { steps, batch };
         self.input.resize(steps * batch * features, 0.0);
         &mut self.input
+    }
+
+    /// Sets the row of each window of the next run in the table of symbols; `None` for one without a
+    /// row. Needed where the network has such a table.
+    pub fn set_symbols(&mut self, symbols: impl Iterator<Item = Option<u32>>) {
+        self.symbols.clear();
+        self.symbols.extend(symbols);
     }
 
     /// Draws the dropout masks of the next run, layer by layer. The sizes must be set.
