@@ -55,18 +55,4 @@ impl<'w> InputWindow<'w> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::window::RowFacts;
-
-    #[test]
-    fn the_columns_of_the_symbol_follow_the_features_of_every_row() {
-        let mut window = Window::new(2, 2);
-        window.push(&[1.0, 2.0], RowFacts::default());
-        window.push(&[3.0, 4.0], RowFacts::default());
-        let input = InputWindow { window: &window, symbol: &[9.0] };
-        let mut room = [0.0; 3];
-        let rows: Vec<f32> = input.rows().flat_map(|row| row.joined(&mut room).to_vec()).collect();
-        assert_eq!((rows, input.len()), (vec![1.0, 2.0, 9.0, 3.0, 4.0, 9.0], 2));
-    }
-}
+mod tests;
