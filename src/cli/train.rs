@@ -178,6 +178,7 @@ pub(super) fn failure_of(error: &TrainError) -> Failure {
         | TrainError::History(_)
         | TrainError::Dataset(_)
         | TrainError::Fold { .. }
+        | TrainError::Symbols(_)
         | TrainError::Target(_)
         | TrainError::Fit(_) => Failure::Configuration,
         TrainError::Checkpoint(error) => match error {
