@@ -207,7 +207,7 @@ pub(crate) fn draft_for(
     let (extra, scaler) = (&manifest.extra_fields, &manifest.scaler);
     let mut features = FeaturePlan::new(&manifest.features, extra, label, scaler).unwrap();
     if let Some(table) = &symbols {
-        features = features.with_symbols(table);
+        features = features.with_symbols(table, &manifest.features).unwrap();
     }
     let symbol = symbols.as_ref().and_then(|table| table.symbols.keys().next().cloned());
     let entry = features.entry(symbol.as_deref().unwrap_or_default());
@@ -221,7 +221,7 @@ pub(crate) fn draft_for(
         fields.extend(extra.iter().map(|name| (name.clone(), f64::from(minute))));
         let step = GoldenStep { time: time(i64::from(minute)), fields };
         let raw = step.step(features.raw().schema()).unwrap();
-        let status = features.row(&state, &raw, &mut scratch).unwrap();
+        let status = features.row_of(entry, &state, &raw, &mut scratch).unwrap();
         state.absorb(&scratch);
         if status != RowStatus::Warming {
             window.push(features.input_row(entry, scratch.row()));

@@ -136,7 +136,7 @@ fn values(
     let entry = features.entry(case.symbol.as_deref().unwrap_or_default());
     for step in &case.steps {
         let step = step.step(features.raw().schema())?;
-        let row = features.row(&state, &step, &mut scratch);
+        let row = features.row_of(entry, &state, &step, &mut scratch);
         let status = row.map_err(|reason| format!("at {}: {}", step.time, reason.label()))?;
         state.absorb(&scratch);
         if let RowStatus::Ready { .. } = status {

@@ -121,13 +121,16 @@ fn forecasts(manifest: &Manifest) -> String {
 }
 
 /// What a bundle knows of each symbol.
-fn symbol_words(SymbolsSpec { count, statics, embedding, .. }: &SymbolsSpec) -> String {
+fn symbol_words(SymbolsSpec { count, statics, embedding, scalers, .. }: &SymbolsSpec) -> String {
     let mut columns = Vec::new();
     if !statics.is_empty() {
         columns.push(statics.join(", "));
     }
     if *embedding > 0 {
         columns.push(format!("a learned embedding of {embedding}"));
+    }
+    if *scalers > 0 {
+        columns.push(format!("{scalers} scalers"));
     }
     format!("{count} with {}; any other gets the mean", columns.join(" and "))
 }

@@ -11,13 +11,14 @@
 //!
 //! Never: shuffles rows or windows, or lets a row see a later one.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::baseline::{Courses, FittedBaselines};
-use super::config::{Split, StateRule, TrainConfig};
+use super::config::{ScalerPer, Split, StateRule, TrainConfig};
 use super::fit::carried;
 use super::fit::{Examples, Labelled, predict};
 use super::history::{History, Series};
@@ -43,6 +44,8 @@ pub use crate::seal::judge::Example;
 pub struct Dataset {
     /// Raw features to model units.
     pub scaler: Scaler,
+    /// The same of symbols that have one of their own.
+    pub symbol_scalers: BTreeMap<String, Scaler>,
     /// Labels to model units.
     pub target_scaler: Scaler,
     /// What the network is fitted to.
@@ -209,10 +212,15 @@ impl Dataset {
             }
         }
         let scaler = fit_scaler(config, &rows, &parts[0])?;
+        let symbol_scalers = fit_symbol_scalers(history, config, &rows, &parts[0]);
         let truths = examples[0].iter().map(|example| example.truth).collect();
         let target_scaler = fit_target_scaler(&config.target, truths)?;
 
-        let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, &scaler)?;
+        let mut plan = FeaturePlan::new(&config.features, &config.extra_fields, label, &scaler)?;
+        if !symbol_scalers.is_empty() {
+            let table = symbols::scalers_alone(&symbol_scalers);
+            plan = plan.with_symbols(&table, &config.features)?;
+        }
         let scaled: Vec<Vec<f32>> = history
             .series
             .iter()
@@ -249,6 +257,7 @@ impl Dataset {
         let courses = Courses::new(steps, truth, kind, config.horizon_steps);
         Ok(Self {
             scaler,
+            symbol_scalers,
             target_scaler,
             training,
             validation,
@@ -344,10 +353,11 @@ pub(super) fn scaled_rows(
     plan: &FeaturePlan,
 ) -> Result<Vec<f32>, DatasetError> {
     let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
+    let entry = plan.entry(symbol);
     let mut scaled = Vec::new();
     for step in steps {
         let status =
-            plan.row(&state, step, &mut scratch).map_err(|reason| refused(symbol, step, reason))?;
+            plan.row_of(entry, &state, step, &mut scratch).map_err(|reason| refused(symbol, step, reason))?;
         state.absorb(&scratch);
         if let RowStatus::Ready { .. } = status {
             scaled.extend_from_slice(scratch.row());
@@ -462,6 +472,32 @@ fn fit_scaler(
         Some(constant) => Err(ScalerError::Spread(features[constant].clone())),
         None => Ok(scaler),
     }
+}
+
+/// The scaler of each symbol, fitted to its rows in the training part, where every symbol has its
+/// own. A symbol whose rows there are too few or do not vary has the scaler of all symbols.
+fn fit_symbol_scalers(
+    history: &History,
+    config: &TrainConfig,
+    rows: &[Rows],
+    part: &[Range<usize>],
+) -> BTreeMap<String, Scaler> {
+    if config.scaler_per == ScalerPer::Model {
+        return BTreeMap::new();
+    }
+    let mut series_of: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, series) in history.series.iter().enumerate() {
+        series_of.entry(&series.symbol).or_default().push(index);
+    }
+    let fit = |(symbol, series): (&str, Vec<usize>)| {
+        let of = |index: &usize| part[*index].clone();
+        let mut none: Vec<Range<usize>> = part.iter().map(|range| range.end..range.end).collect();
+        let count: usize = series.iter().map(|index| of(index).len()).sum();
+        series.iter().for_each(|index| none[*index] = of(index));
+        let scaler = (count >= config.window_steps).then(|| fit_scaler(config, rows, &none))?;
+        Some((symbol.to_owned(), scaler.ok()?))
+    };
+    series_of.into_iter().filter_map(fit).collect()
 }
 
 /// The windows of one part, in the order of its examples.

@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::config::TrainConfig;
+use super::config::{ScalerPer, TrainConfig};
 use super::history::History;
 use super::network::{ArchitectureError, Network};
-use crate::core::features::{ScalerError, SymbolTable, mean_columns};
+use crate::core::features::{Scaler, ScalerError, SymbolTable, mean_columns};
 use crate::seal::judge::Example;
 use crate::seal::judge::symbols::SymbolInputs;
 
@@ -42,7 +42,8 @@ pub(super) fn inputs(
     training: &[Example],
     config: &TrainConfig,
 ) -> Result<Option<Arc<SymbolInputs>>, SymbolsError> {
-    if config.statics.is_none() && config.embedding == 0 {
+    let one_scaler = config.scaler_per == ScalerPer::Model;
+    if config.statics.is_none() && config.embedding == 0 && one_scaler {
         return Ok(None);
     }
     let symbol = |example: &Example| history.series[example.series].symbol.as_str();
@@ -83,15 +84,21 @@ pub(super) fn plan(
     })
 }
 
-/// The table of a bundle whose network has these parameters.
+/// A table of nothing but scalers, for the features of a history.
+pub(super) fn scalers_alone(scalers: &BTreeMap<String, Scaler>) -> SymbolTable {
+    let symbols = scalers.keys().map(|symbol| (symbol.clone(), Vec::new())).collect();
+    SymbolTable::new(Vec::new(), 0, symbols, Vec::new()).with_scalers(scalers.clone())
+}
+
+/// The table of a bundle whose network has these parameters and whose symbols these scalers.
 ///
 /// # Errors
 /// [`SymbolsError`] where the static numbers cannot be scaled.
 pub(super) fn table(
     config: &TrainConfig,
     symbols: &SymbolInputs,
-    network: &Network,
-    parameters: &[f32],
+    scalers: &BTreeMap<String, Scaler>,
+    (network, parameters): (&Network, &[f32]),
 ) -> Result<SymbolTable, SymbolsError> {
     let trained = symbols.trained();
     let scaled = scaled_statics(config, trained)?;
@@ -109,11 +116,12 @@ pub(super) fn table(
         let learned = row.and_then(|row| learned.get(row).copied()).unwrap_or(&mean);
         (symbol.clone(), [statics, learned].concat())
     };
-    let all: BTreeMap<_, _> = trained.iter().chain(scaled.keys()).map(columns).collect();
+    let all = trained.iter().chain(scaled.keys()).chain(scalers.keys());
+    let all: BTreeMap<_, _> = all.map(columns).collect();
     let of_trained = trained.iter().map(|symbol| all[symbol].as_slice());
     let unknown = mean_columns(of_trained, names.len() + units);
     let embedding = u32::try_from(units).unwrap_or(u32::MAX);
-    Ok(SymbolTable::new(names, embedding, all, unknown))
+    Ok(SymbolTable::new(names, embedding, all, unknown).with_scalers(scalers.clone()))
 }
 
 /// The static numbers of every symbol in model units.

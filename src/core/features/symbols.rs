@@ -1,4 +1,5 @@
-//! What a model knows of each symbol: constant columns behind the features of every row.
+//! What a model knows of each symbol: constant columns behind the features of every row, and a
+//! scaler of its own.
 //!
 //! Owns the table of a bundle (`symbols.json`), its rules, and its resolved form. Promises that a
 //! lookup is made once for each symbol, by name, and that a symbol which the table does not have
@@ -8,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::scaler::{Affine, Scaler, ScalerError};
 use crate::core::domain::Symbol;
 
 /// The value of `schema` that this version reads and writes.
@@ -35,6 +37,10 @@ pub struct SymbolTable {
     pub symbols: BTreeMap<String, Vec<f32>>,
     /// The columns of every other symbol: the mean over the symbols of the training.
     pub unknown: Vec<f32>,
+    /// The scalers of the features of those symbols that have one of their own; every other symbol
+    /// has the scaler of the manifest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scalers: BTreeMap<String, Scaler>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -55,7 +61,14 @@ impl SymbolTable {
         symbols: BTreeMap<String, Vec<f32>>,
         unknown: Vec<f32>,
     ) -> Self {
-        Self { schema: SYMBOLS_SCHEMA.to_owned(), statics, embedding, symbols, unknown }
+        let (schema, scalers) = (SYMBOLS_SCHEMA.to_owned(), BTreeMap::new());
+        Self { schema, statics, embedding, symbols, unknown, scalers }
+    }
+
+    /// The same with scalers of symbols.
+    #[must_use]
+    pub fn with_scalers(self, scalers: BTreeMap<String, Scaler>) -> Self {
+        Self { scalers, ..self }
     }
 
     /// Every rule that the table breaks, each beginning with the field at fault.
@@ -65,9 +78,15 @@ impl SymbolTable {
             problems.push(format!("schema: expected `{SYMBOLS_SCHEMA}`"));
         }
         let width = self.width();
-        if !(1..=SYMBOL_COLUMNS_MAX).contains(&width) {
+        if width > SYMBOL_COLUMNS_MAX {
             let most = SYMBOL_COLUMNS_MAX;
-            problems.push(format!("statics, embedding: {width} columns, not 1 to {most}"));
+            problems.push(format!("statics, embedding: {width} columns, at most {most} are read"));
+        }
+        if width == 0 && self.scalers.is_empty() {
+            problems.push("statics, embedding, scalers: there are none of these".to_owned());
+        }
+        if let Some(name) = self.scalers.keys().find(|name| !self.symbols.contains_key(*name)) {
+            problems.push(format!("scalers: `{name}` is none of the symbols"));
         }
         for (index, name) in self.statics.iter().enumerate() {
             if name.is_empty() || self.statics[..index].contains(name) {
@@ -116,20 +135,41 @@ pub(super) struct SymbolColumns {
     /// `[symbols + 1][width]`, the unknown one last.
     columns: Box<[f32]>,
     names: Box<[String]>,
+    /// `[symbols + 1][F]`, likewise; empty where all symbols have the scaler of the manifest.
+    scales: Box<[Affine]>,
 }
 
 impl SymbolColumns {
-    /// Resolves a table without [`SymbolTable::problems`].
-    pub(super) fn new(table: &SymbolTable) -> Self {
+    /// Resolves a table without [`SymbolTable::problems`] for these features, which `pooled` scales
+    /// where a symbol has no scaler of its own.
+    pub(super) fn new(
+        table: &SymbolTable,
+        features: &[String],
+        pooled: &[Affine],
+    ) -> Result<Self, ScalerError> {
+        let mut scales = Vec::new();
+        if !table.scalers.is_empty() {
+            for symbol in table.symbols.keys() {
+                match table.scalers.get(symbol) {
+                    Some(scaler) => {
+                        scaler.check(features)?;
+                        scales.extend(scaler.affine()?);
+                    }
+                    None => scales.extend(pooled),
+                }
+            }
+            scales.extend(pooled);
+        }
         let place = |(index, name): (u32, &String)| (name.clone(), SymbolEntry(index));
         let rows = table.symbols.values().chain([&table.unknown]);
         let embedding = (0..table.embedding).map(|at| format!("embedding[{at}]"));
-        Self {
+        Ok(Self {
             places: (0..).zip(table.symbols.keys()).map(place).collect(),
             width: table.width(),
             columns: rows.flatten().copied().collect(),
             names: table.statics.iter().cloned().chain(embedding).collect(),
-        }
+            scales: scales.into(),
+        })
     }
 
     pub(super) fn width(&self) -> usize {
@@ -156,6 +196,21 @@ impl SymbolColumns {
         entry as usize >= self.len()
     }
 
+    /// The scaler of a symbol, of `width` features; `None` where it has none of its own.
+    pub(super) fn scale(&self, SymbolEntry(entry): SymbolEntry, width: usize) -> Option<&[Affine]> {
+        self.scales.get(entry as usize * width..)?.get(..width)
+    }
+
+    /// Whether symbols have scalers of their own.
+    pub(super) fn has_scales(&self) -> bool {
+        !self.scales.is_empty()
+    }
+
+    /// Whether a scaler of a symbol cuts values off.
+    pub(super) fn clips(&self) -> bool {
+        self.scales.iter().any(|affine| affine.clips())
+    }
+
     /// The columns of a symbol.
     pub(super) fn of(&self, SymbolEntry(entry): SymbolEntry) -> &[f32] {
         &self.columns[entry as usize * self.width..][..self.width]
@@ -177,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_symbol_has_its_columns_and_an_unknown_one_the_mean() {
-        let columns = SymbolColumns::new(&table());
+        let columns = SymbolColumns::new(&table(), &[], &[]).unwrap();
         let of = |symbol| columns.of(columns.entry(symbol)).to_vec();
         assert_eq!(of("A"), [1.0, -0.25, 0.25]);
         assert_eq!(of("B"), [3.0, 0.5, -0.5]);
@@ -215,6 +270,6 @@ mod tests {
             assert!(found.iter().any(|line| line.starts_with(expected)), "{expected}: {found:?}");
         }
         let none = SymbolTable::new(Vec::new(), 0, table().symbols, Vec::new());
-        assert!(none.problems()[0].starts_with("statics, embedding: 0 columns"));
+        assert_eq!(none.problems()[0], "statics, embedding, scalers: there are none of these");
     }
 }

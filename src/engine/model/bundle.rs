@@ -137,6 +137,16 @@ fn read_file(folder: &Path, name: &str, bytes_max: usize) -> Result<Vec<u8>, Str
     read_regular_file(&folder.join(name), bytes_max).map_err(|error| format!("{name}: {error}"))
 }
 
+/// The table of a version in the folder of models, by its manifest; `None` where it has none or the
+/// file is not the one that the manifest speaks of.
+pub fn read_symbols(root: &Path, manifest: &Manifest) -> Option<SymbolTable> {
+    let stated = manifest.symbols.as_ref()?;
+    let folder = root.join(&manifest.name).join(&manifest.version);
+    let bytes = read_file(&folder, SYMBOLS_FILE, SYMBOLS_BYTES_MAX).ok()?;
+    let table: SymbolTable = serde_json::from_slice(&bytes).ok()?;
+    (sha256(&bytes) == stated.sha256 && table.problems().is_empty()).then_some(table)
+}
+
 impl Bundle {
     /// Reads a folder and checks all that can be checked without running the model: hashes, the
     /// manifest's rules, the graph, and the rows of the golden vectors.

@@ -108,7 +108,7 @@ impl GoldenCase {
             let at = |reason: String| format!("steps[{index}]: {reason}");
             let step = step.step(features.raw().schema()).map_err(at)?;
             let status = features
-                .row(&state, &step, &mut scratch)
+                .row_of(entry, &state, &step, &mut scratch)
                 .map_err(|reason| at(reason.label().to_owned()))?;
             state.absorb(&scratch);
             if matches!(status, RowStatus::Ready { .. }) {

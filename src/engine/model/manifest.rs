@@ -112,7 +112,16 @@ pub struct SymbolsSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub statics: Vec<String>,
     /// How many columns of a learned embedding follow them.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub embedding: u32,
+    /// How many symbols have a scaler of their own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub scalers: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// How a graph is driven.
@@ -475,11 +484,13 @@ impl ColumnsSpec {
 impl SymbolsSpec {
     /// What the manifest says of a table, but for the hash.
     pub fn of(table: &SymbolTable) -> Self {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Self {
             sha256: String::new(),
-            count: u32::try_from(table.symbols.len()).unwrap_or(u32::MAX),
+            count: count(table.symbols.len()),
             statics: table.statics.clone(),
             embedding: table.embedding,
+            scalers: count(table.scalers.len()),
         }
     }
 
@@ -602,9 +613,9 @@ impl Manifest {
             problems.push(format!("target.scaler: needs exactly one column named `{label}`"));
         }
         let features = FeaturePlan::new(&self.features, &self.extra_fields, label, &self.scaler)
-            .map(|plan| match table {
-                Some(table) => plan.with_symbols(table),
-                None => plan,
+            .and_then(|plan| match table {
+                Some(table) => plan.with_symbols(table, &self.features),
+                None => Ok(plan),
             })
             .map_err(|error| problems.push(format!("features: {error}")));
         let truth = features.as_ref().ok().and_then(|features| {

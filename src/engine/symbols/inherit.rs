@@ -36,7 +36,13 @@ impl Engine {
         let change = match heritage {
             Heritage::Nothing { .. } => return None,
             Heritage::Rows => None,
-            Heritage::Rescaled { from } => Some(|row: &mut [f32]| plan.rescale(from, row)),
+            // A symbol may have kept its scaler while others have not.
+            Heritage::Rescaled { from } if plan.scales_as(from, snapshot.symbol()) => None,
+            Heritage::Rescaled { from } => {
+                let symbol = snapshot.symbol();
+                let (to, of) = (plan.entry(symbol), from.entry(symbol));
+                Some(move |row: &mut [f32]| plan.rescale(to, (from, of), row))
+            }
         };
         Some(snapshot.translated(self.plans.window_steps, change))
     }

@@ -616,8 +616,9 @@ impl Engine {
     ) -> Result<RowStatus, Reject> {
         let is_far = self.is_far(step, before);
         let Self { plans, symbols, scratch, initial, .. } = self;
-        let features = if is_far { initial } else { &mut symbols[id.index()].features };
-        plans.features.row(features, step, scratch)
+        let symbol = &symbols[id.index()];
+        let features = if is_far { &*initial } else { &symbol.features };
+        plans.features.row_of(symbol.entry, features, step, scratch)
     }
 
     /// Moves one symbol on by one step, whose row was computed last: features, window.

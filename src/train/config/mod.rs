@@ -20,6 +20,7 @@ use config::{File, FileFormat, Value};
 use self::fit::fit;
 use self::network::network;
 use self::schedule::{Schedule, schedule};
+pub use self::window::ScalerPer;
 use self::window::{Window, window};
 use super::fit::Recipe;
 use super::network::Architecture;
@@ -64,6 +65,8 @@ pub struct TrainConfig {
     pub extra_fields: Vec<String>,
     /// How features become model units.
     pub scaler: ScalerKind,
+    /// Whose rows it is fitted to.
+    pub scaler_per: ScalerPer,
     /// Numbers that are constant for a symbol, behind the features of its rows.
     pub statics: Option<Statics>,
     /// Columns of a learned table of symbols behind these; 0 for none.
@@ -183,7 +186,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         (target, horizon_steps)
     };
-    let Window { steps: window_steps, features, extra_fields, scaler, statics } =
+    let Window { steps: window_steps, features, extra_fields, scaler, scaler_per, statics } =
         window(root.section("window"), &target);
     if let Some(error) = unknown_field(&target, &extra_fields) {
         root.problem(&format!("target.{}", error.part), error.problem);
@@ -221,6 +224,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         features,
         extra_fields,
         scaler,
+        scaler_per,
         statics,
         embedding,
         target,

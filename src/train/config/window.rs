@@ -13,7 +13,21 @@ pub(super) struct Window {
     pub(super) features: Vec<String>,
     pub(super) extra_fields: Vec<String>,
     pub(super) scaler: ScalerKind,
+    pub(super) scaler_per: ScalerPer,
     pub(super) statics: Option<Statics>,
+}
+
+/// Whose rows a scaler of the features is fitted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScalerPer {
+    /// Those of all symbols.
+    Model,
+    /// Those of one symbol each.
+    Symbol,
+}
+
+impl ScalerPer {
+    const CHOICES: [(&str, Self); 2] = [("model", Self::Model), ("symbol", Self::Symbol)];
 }
 
 /// Reads the section.
@@ -25,9 +39,10 @@ pub(super) fn window(mut section: Section<'_>, target: &Target) -> Window {
         section.problem("features", error);
     }
     let scaler = section.choice("scaler", &ScalerKind::CHOICES);
+    let scaler_per = section.choice("scaler_per", &ScalerPer::CHOICES);
     let statics = statics(&mut section);
     section.finish();
-    Window { steps, features, extra_fields, scaler, statics }
+    Window { steps, features, extra_fields, scaler, scaler_per, statics }
 }
 
 /// Reads the table of static numbers that the section names.

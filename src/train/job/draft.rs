@@ -46,7 +46,10 @@ impl Job {
         let (parts, judged_parts): (Vec<_>, Vec<_>) = parts.unzip();
         let symbols = dataset.symbols.as_ref();
         let symbols =
-            symbols.map(|known| symbols::table(config, known, network, &fit.parameters));
+            symbols.map(|known| {
+            let fitted = (network, &fit.parameters[..]);
+            symbols::table(config, known, &dataset.symbol_scalers, fitted)
+        });
         let symbols = symbols.transpose()?;
         let cases = self.golden_cases(&fit.parameters, &parts, symbols.as_ref())?;
         let evaluation = judged_parts.iter().map(|part| part.figures.clone()).collect();
@@ -122,7 +125,7 @@ impl Job {
         let (label, scaler) = (config.target.label(), &self.dataset.scaler);
         let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, scaler)?;
         let plan = match symbols {
-            Some(table) => plan.with_symbols(table),
+            Some(table) => plan.with_symbols(table, &config.features)?,
             None => plan,
         };
         let (window, width) = (config.window_steps, plan.width());
@@ -140,21 +143,22 @@ impl Job {
                 let at = last * place / (places - 1).max(1);
                 let rows = (windows * window).min(part.places[at].row + 1);
                 let example = part.examples[at];
-                let (steps, rows) = self.golden_rows(example, rows, &plan)?;
-                let symbol = &self.history.series[example.series].symbol;
-                let case = |symbol: Option<String>| {
-                    let entry = plan.entry(symbol.as_deref().unwrap_or_default());
-                    let rows = rows.chunks_exact(width);
-                    let window = rows.map(|row| plan.input_row(entry, row)).collect();
-                    GoldenCase { symbol, steps: steps.clone(), window, ..GoldenCase::default() }
+                let mut add = |series: usize, symbol: Option<String>| -> Result<(), TrainError> {
+                    let name = symbol.as_deref().unwrap_or_default();
+                    let (steps, rows) = self.golden_rows(example, rows, name, &plan)?;
+                    let entry = plan.entry(name);
+                    let window = rows.chunks_exact(width).map(|row| plan.input_row(entry, row));
+                    let window = window.collect();
+                    inputs.push_of(series, rows);
+                    cases.push(GoldenCase { symbol, steps, window, ..GoldenCase::default() });
+                    Ok(())
                 };
-                // The first rows are also those of a symbol that the model does not know.
-                if let Some(known) = known.as_ref().filter(|_| cases.is_empty()) {
-                    inputs.push_of(known.unknown_series(), rows.clone());
-                    cases.push(case(None));
+                // The first steps are also those of a symbol that the model does not know.
+                if let Some(known) = known.as_ref().filter(|_| place == 0) {
+                    add(known.unknown_series(), None)?;
                 }
-                inputs.push_of(example.series, rows.clone());
-                cases.push(case(known.is_some().then(|| symbol.clone())));
+                let symbol = &self.history.series[example.series].symbol;
+                add(example.series, known.is_some().then(|| symbol.clone()))?;
             }
         }
         for (sequence, case) in cases.iter_mut().enumerate() {
@@ -189,11 +193,12 @@ impl Job {
     }
 
     /// The steps behind the last `count` rows of an example from the warm-up on, and these rows
-    /// `[count, F]`.
+    /// `[count, F]` as those of `symbol`.
     fn golden_rows(
         &self,
         Example { series, step: newest, .. }: Example,
         count: usize,
+        symbol: &str,
         plan: &FeaturePlan,
     ) -> Result<(Vec<GoldenStep>, Vec<f32>), TrainError> {
         let warm_up = usize::try_from(self.features.warm_up_steps())
@@ -201,7 +206,7 @@ impl Job {
         let oldest = newest + 1 - count - warm_up;
         let series = &self.history.series[series];
         let steps = &series.steps[oldest..=newest];
-        let rows = scaled_rows(&series.symbol, steps, plan)?;
+        let rows = scaled_rows(symbol, steps, plan)?;
         let schema = self.features.schema();
         let golden = steps.iter().map(|step| {
             let fields = self.features.required().iter().filter_map(|field| {

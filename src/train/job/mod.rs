@@ -170,7 +170,7 @@ impl Job {
         let read = (&self.history.data_sha256, names, &data.file, data.time_unit, step);
         let labelled = (window_steps, features, scaler, target, horizon_steps, split);
         let version = env!("CARGO_PKG_VERSION");
-        let symbols = (&self.config.statics, self.config.embedding);
+        let symbols = (&self.config.statics, self.config.embedding, self.config.scaler_per);
         let text = format!(
             "{version} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?} {symbols:?}"
         );

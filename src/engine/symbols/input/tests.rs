@@ -39,7 +39,7 @@ fn expected(bundle: &Bundle, mode: Mode, symbol: &str, minutes: Range<i64>) -> V
         let tick = tick(symbol, minute, price(symbol, minute));
         let (time, fields) = (tick.time, tick.fields);
         let step = crate::core::domain::Step { time, fields, after_gap: false, patched: false };
-        let status = features.row(&state, &step, &mut scratch).unwrap();
+        let status = features.row_of(entry, &state, &step, &mut scratch).unwrap();
         state.absorb(&scratch);
         if status != RowStatus::Warming {
             rows.push(features.input_row(entry, scratch.row()));
