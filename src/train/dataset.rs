@@ -491,10 +491,10 @@ fn fit_symbol_scalers(
     }
     let fit = |(symbol, series): (&str, Vec<usize>)| {
         let of = |index: &usize| part[*index].clone();
-        let mut none: Vec<Range<usize>> = part.iter().map(|range| range.end..range.end).collect();
+        let mut alone: Vec<Range<usize>> = part.iter().map(|range| range.end..range.end).collect();
         let count: usize = series.iter().map(|index| of(index).len()).sum();
-        series.iter().for_each(|index| none[*index] = of(index));
-        let scaler = (count >= config.window_steps).then(|| fit_scaler(config, rows, &none))?;
+        series.iter().for_each(|index| alone[*index] = of(index));
+        let scaler = (count >= config.window_steps).then(|| fit_scaler(config, rows, &alone))?;
         Some((symbol.to_owned(), scaler.ok()?))
     };
     series_of.into_iter().filter_map(fit).collect()
