@@ -47,3 +47,5 @@ mod gradient_check;
 mod reference_check;
 #[cfg(test)]
 mod report_check;
+#[cfg(test)]
+mod symbols_check;

@@ -284,8 +284,8 @@ impl FeaturePlan {
 
 impl FeaturePlan {
     /// Scales a row of a symbol that another plan of the same features has scaled, in place: back
-    /// and anew. `to` and `of` are its places in the tables of this plan and of the other. Tells whether a value lies outside the training range; `None` where one leaves the finite
-    /// numbers.
+    /// and anew. `to` and `of` are its places in the tables of this plan and of the other. Tells
+    /// whether a value lies outside the training range; `None` where one leaves the finite numbers.
     ///
     /// The result is near the row that this plan would have made, and not always the same in the
     /// last bit: the other row was rounded to `f32`. The other plan's rows can be undone

@@ -49,7 +49,6 @@ pub struct Bundle {
     signature: Signature,
     onnx: Vec<u8>,
     golden: Golden,
-    symbols: Option<SymbolTable>,
     /// The runtime that it was proven on first, by its own words.
     proven: Arc<OnceLock<String>>,
 }
@@ -242,17 +241,7 @@ impl Bundle {
         let signature = manifest.graph.signature(plans.features.inputs());
         let folder = folder.to_owned();
         let proven = Arc::default();
-        Ok(Self {
-            folder,
-            manifest,
-            manifest_sha256,
-            plans,
-            signature,
-            onnx,
-            golden,
-            symbols,
-            proven,
-        })
+        Ok(Self { folder, manifest, manifest_sha256, plans, signature, onnx, golden, proven })
     }
 
     /// The contract.
@@ -279,11 +268,6 @@ impl Bundle {
     /// The golden vectors.
     pub fn golden(&self) -> &Golden {
         &self.golden
-    }
-
-    /// What the model reads of each symbol; `None` where it tells none apart.
-    pub fn symbols(&self) -> Option<&SymbolTable> {
-        self.symbols.as_ref()
     }
 
     /// The verified model bytes.
