@@ -148,6 +148,7 @@ fn golden(
     let outputs = outputs.map_err(|error| failed(&error))?;
     let column = |at: usize| outputs.iter().map(|output| output[at]).collect::<Vec<f32>>();
     let case = GoldenCase {
+        symbol: None,
         steps,
         window,
         output: column(part.value),

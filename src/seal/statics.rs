@@ -37,7 +37,8 @@ impl Statics {
         let Some((at, header)) = lines.next() else {
             return Err(vec!["is empty: line 1 must be `symbol,NAME,...`".to_owned()]);
         };
-        let names = header_names(header).map_err(|problem| vec![format!("line {at}: {problem}")])?;
+        let names =
+            header_names(header).map_err(|problem| vec![format!("line {at}: {problem}")])?;
         let mut symbols: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for (at, line) in lines {
             let numbers = numbers(line, &names);
@@ -77,7 +78,8 @@ impl Statics {
             let values = fitted.iter().filter_map(|symbol| Some(self.symbols.get(symbol)?[at]));
             Scaler::fit_standard(&[(name.clone(), values.collect())])?.single()
         };
-        let scalers: Vec<_> = self.names.iter().enumerate().map(scaler).collect::<Result<_, _>>()?;
+        let scalers: Vec<_> =
+            self.names.iter().enumerate().map(scaler).collect::<Result<_, _>>()?;
         let scale = |(symbol, numbers): (&String, &Vec<f64>)| {
             let scaled = scalers.iter().zip(numbers).map(|(s, number)| s.apply(*number) as f32);
             (symbol.clone(), scaled.collect())

@@ -246,8 +246,7 @@ impl Dataset {
         let distribution = distribution(&scaled, &parts[0], config.features.len(), training_span);
         let parts = [part(0, training), part(1, validation), part(2, test)];
         let sequences = (config.state == StateRule::Carried).then(|| {
-            let mut sequences =
-                Sequences::new(config.features.len()).with_symbols(symbols.clone());
+            let mut sequences = Sequences::new(config.features.len()).with_symbols(symbols.clone());
             scaled.into_iter().for_each(|rows| sequences.push(rows));
             sequences
         });
@@ -356,8 +355,9 @@ pub(super) fn scaled_rows(
     let entry = plan.entry(symbol);
     let mut scaled = Vec::new();
     for step in steps {
-        let status =
-            plan.row_of(entry, &state, step, &mut scratch).map_err(|reason| refused(symbol, step, reason))?;
+        let status = plan
+            .row_of(entry, &state, step, &mut scratch)
+            .map_err(|reason| refused(symbol, step, reason))?;
         state.absorb(&scratch);
         if let RowStatus::Ready { .. } = status {
             scaled.extend_from_slice(scratch.row());

@@ -168,8 +168,7 @@ fn tick(symbol: &str, row: &Row) -> String {
 
 /// All rows, in order of time.
 fn all_rows() -> impl Iterator<Item = Row> {
-    let mut all: Vec<Row> =
-        BIASES.iter().flat_map(|(symbol, bias)| rows(symbol, *bias)).collect();
+    let mut all: Vec<Row> = BIASES.iter().flat_map(|(symbol, bias)| rows(symbol, *bias)).collect();
     all.sort_by_key(|row| row.day);
     all.into_iter()
 }
@@ -213,8 +212,7 @@ fn a_daemon_serves_each_symbol_by_its_entry_and_goes_on_after_a_restart() {
     let (first, second) = newest.split_at(newest.len() / 2);
     let mut said = Values::new();
     for (rows, forecasts) in [(first, 4 * (6 - 3)), (second, 4 * 6)] {
-        let daemon =
-            Daemon::start(Path::new(&told.path("models")), "told", feed.url(), &settings);
+        let daemon = Daemon::start(Path::new(&told.path("models")), "told", feed.url(), &settings);
         for row in rows {
             feed.say(tick(row.symbol, row));
             if row.symbol == "TOP" {
@@ -239,7 +237,10 @@ fn static_numbers_serve_symbols_that_were_never_trained_on() {
     let blind = Trained::new("");
     assert!(told.loss() < blind.loss() / 20.0, "with {}, without {}", told.loss(), blind.loss());
     let symbols = told.manifest.symbols.as_ref().unwrap();
-    assert_eq!((symbols.count, symbols.embedding, &symbols.statics[..]), (4, 0, &["size".to_owned()][..]));
+    assert_eq!(
+        (symbols.count, symbols.embedding, &symbols.statics[..]),
+        (4, 0, &["size".to_owned()][..])
+    );
     let new = all_rows().filter(|row| row.symbol == "TOP").map(|row| Row { symbol: "NEW", ..row });
     let said = told.replay("sliding", "auto", all_rows().chain(new));
     assert_eq!(told.compare(&said, "statics"), told.values.len());

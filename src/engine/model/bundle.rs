@@ -577,9 +577,11 @@ impl Draft {
     /// Has the manifest speak of the table. Returns the bytes of its file.
     fn note_symbols(&mut self) -> Option<Vec<u8>> {
         let bytes = self.symbols.as_ref().map(to_json);
-        self.manifest.symbols = self.symbols.as_ref().zip(bytes.as_ref()).map(|(table, bytes)| {
-            SymbolsSpec { sha256: sha256(bytes), ..SymbolsSpec::of(table) }
-        });
+        self.manifest.symbols = self
+            .symbols
+            .as_ref()
+            .zip(bytes.as_ref())
+            .map(|(table, bytes)| SymbolsSpec { sha256: sha256(bytes), ..SymbolsSpec::of(table) });
         bytes
     }
 

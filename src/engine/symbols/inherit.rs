@@ -136,9 +136,8 @@ impl Engine {
         let waking = self.asleep.split_off(left);
         let Self { plans, symbols, driver, backend, .. } = self;
         if let Driver::Sliding(sliding) = driver {
-            let windows = waking
-                .iter()
-                .map(|id| (*id, symbols[id.index()].window_of(&plans.features)));
+            let windows =
+                waking.iter().map(|id| (*id, symbols[id.index()].window_of(&plans.features)));
             sliding.warm(&mut **backend, &windows)?;
         }
         for id in waking {

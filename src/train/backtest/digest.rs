@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use super::record::FOLD_SCHEMA;
 use crate::core::domain::{Schema, UnixNanos};
 use crate::engine::inference::Runtime;
-use crate::train::config::{ScalerPer, TrainConfig};
 use crate::train::config::schedule::Fold;
+use crate::train::config::{ScalerPer, TrainConfig};
 use crate::train::fit::recipe::Recipe;
 use crate::train::history::History;
 

@@ -211,12 +211,13 @@ fn symbols_are_told_apart_as_the_file_says() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sizes.csv");
     std::fs::write(&path, "symbol,size,beta\nA,1,2\n").unwrap();
-    let text = |more: &str| {
-        format!("{SMALLEST}[window]\nstatics = '{}'\n{more}", path.display())
-    };
+    let text = |more: &str| format!("{SMALLEST}[window]\nstatics = '{}'\n{more}", path.display());
     let config = read(&text("scaler_per = 'symbol'\n[network]\nembedding = 3\n")).unwrap();
     let statics = config.statics.as_ref().unwrap();
-    assert_eq!((&statics.names[..], config.embedding), (&["size", "beta"].map(String::from)[..], 3));
+    assert_eq!(
+        (&statics.names[..], config.embedding),
+        (&["size", "beta"].map(String::from)[..], 3)
+    );
     assert_eq!(config.architecture.inputs, config.features.len() + 2 + 3);
     assert_eq!(config.scaler_per, ScalerPer::Symbol);
     let none = read(SMALLEST).unwrap();

@@ -45,8 +45,7 @@ impl Job {
         let parts = parts.into_iter().filter(|(part, _)| !part.examples.is_empty());
         let (parts, judged_parts): (Vec<_>, Vec<_>) = parts.unzip();
         let symbols = dataset.symbols.as_ref();
-        let symbols =
-            symbols.map(|known| {
+        let symbols = symbols.map(|known| {
             let fitted = (network, &fit.parameters[..]);
             symbols::table(config, known, &dataset.symbol_scalers, fitted)
         });
@@ -170,12 +169,7 @@ impl Job {
     }
 
     /// The outputs at the rows of a golden case whose windows are full.
-    fn golden_outputs(
-        &self,
-        parameters: &[f32],
-        inputs: &Sequences,
-        places: &[Place],
-    ) -> Vec<f32> {
+    fn golden_outputs(&self, parameters: &[f32], inputs: &Sequences, places: &[Place]) -> Vec<f32> {
         let (network, steps) = (&self.network, self.config.window_steps);
         match self.config.state {
             StateRule::Carried => predict_carried(network, parameters, inputs, places, steps, 1),

@@ -322,7 +322,8 @@ impl Network {
     /// Gradients of all parameters, overwritten, from the gradient of the loss in the last layer of
     /// `workspace`. `forward` has run on the same workspace, once for each `backward`.
     pub fn backward(&self, parameters: &[f32], workspace: &mut Workspace, gradients: &mut [f32]) {
-        let Workspace { extent, input, symbols, d_input: d_rows, lstm, attention, dense } = workspace;
+        let Workspace { extent, input, symbols, d_input: d_rows, lstm, attention, dense } =
+            workspace;
         let rows = self.dense_rows(*extent);
         // A gradient's buffer is lent out while the value beside it is read.
         let mut d_state = match attention {

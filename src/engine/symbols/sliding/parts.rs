@@ -45,10 +45,7 @@ struct Turn {
 }
 
 impl InParts {
-    pub(super) fn new(
-        parts: &mut dyn Parts,
-        [steps, inputs, outputs]: [usize; 3],
-    ) -> Self {
+    pub(super) fn new(parts: &mut dyn Parts, [steps, inputs, outputs]: [usize; 3]) -> Self {
         let (width, half_width) = (parts.state_width(), parts.half_width());
         let (zero, mut half_of_zero) = (vec![0.0; width], vec![0.0; half_width]);
         parts.ahead(&zero, &mut half_of_zero);
