@@ -197,6 +197,7 @@ pub(super) fn failure_of(error: &TrainError) -> Failure {
         | TrainError::History(_)
         | TrainError::Dataset(_)
         | TrainError::Fold { .. }
+        | TrainError::Symbols(_)
         | TrainError::Target(_)
         | TrainError::WeightOf(_)
         | TrainError::Fit(_) => Failure::Configuration,

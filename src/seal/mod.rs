@@ -30,6 +30,7 @@ pub mod judge;
 pub mod matrix;
 pub mod sections;
 pub mod spill;
+pub mod statics;
 pub mod words;
 
 use sha2::{Digest, Sha256};

@@ -11,23 +11,25 @@
 //!
 //! Never: shuffles rows or windows, or lets a row see a later one.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::baseline::{Courses, FittedBaselines};
-use super::config::{Split, StateRule, TrainConfig};
+use super::config::{ScalerPer, Split, StateRule, TrainConfig};
 use super::fit::carried;
 use super::fit::weights::Weighed;
 use super::fit::{Examples, Labelled, WeightRule, predict};
 use super::history::{History, Series, Steps};
 use super::look_ahead::{self, LookAheadError};
-use super::network::Network;
+use super::network::{ArchitectureError, Network};
 use super::out_of_range::{OutOfRange, PARTS, Tally};
 use super::random::{Purpose, Random};
 use super::rows::{Rows, each_row, raw_rows, refused};
 use super::sequences::{Place, Sequences};
+use super::symbols::{self, SymbolsError};
 use super::windows::Windows;
 use crate::core::domain::{Reject, UnixNanos};
 use crate::core::features::{
@@ -35,6 +37,7 @@ use crate::core::features::{
 };
 use crate::core::forecast::{Target, TargetError, TargetKind, Truth};
 use crate::core::shift::{self, DistributionSpec};
+use crate::seal::judge::symbols::SymbolInputs;
 use crate::seal::matrix::Matrix;
 use crate::seal::spill::{Spill, SpillError};
 
@@ -45,6 +48,8 @@ pub use crate::seal::judge::{Example, ExampleList};
 pub struct Dataset {
     /// Raw features to model units.
     pub scaler: Scaler,
+    /// The same of symbols that have one of their own.
+    pub symbol_scalers: BTreeMap<String, Scaler>,
     /// Labels to model units.
     pub target_scaler: Scaler,
     /// What the network is fitted to.
@@ -58,6 +63,8 @@ pub struct Dataset {
     /// The rows of every series from the beginning of its history on, where the state is carried
     /// through them; `None` where every window begins with a fresh one.
     pub sequences: Option<Sequences>,
+    /// What the network reads of the symbol of each series; `None` where it tells none apart.
+    pub symbols: Option<Arc<SymbolInputs>>,
     /// Event time of the first and the last row of the training part.
     pub training_span: (UnixNanos, UnixNanos),
     /// The distribution of its rows; `None` where they are too few.
@@ -110,6 +117,9 @@ pub enum DatasetError {
     /// What is kept in files could not be written or read.
     #[error(transparent)]
     Spill(#[from] SpillError),
+    /// The table of static numbers does not fit the history.
+    #[error(transparent)]
+    Symbols(#[from] SymbolsError),
     /// A part without a single window.
     #[error(
         "the {part} part has {rows} rows and no window: {needed} rows in a row of one symbol are \
@@ -222,10 +232,15 @@ impl Dataset {
             }
         }
         let scaler = fit_scaler(config, &raw_rows, &rows, &parts[0])?;
+        let symbol_scalers = fit_symbol_scalers(history, config, (&raw_rows, &rows), &parts[0]);
         drop(raw_rows);
         let target_scaler = fit_target_scaler(&config.target, examples[0].truths().collect())?;
 
-        let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, &scaler)?;
+        let mut plan = FeaturePlan::new(&config.features, &config.extra_fields, label, &scaler)?;
+        if !symbol_scalers.is_empty() {
+            let table = symbols::scalers_alone(&symbol_scalers);
+            plan = plan.with_symbols(&table, &config.features)?;
+        }
         let mut tally = Tally::new(&scaler, config.window_steps, config.horizon_steps);
         let mut writer = Matrix::writer(plan.width(), history.spill());
         for (at, series) in history.series.iter().enumerate() {
@@ -245,9 +260,11 @@ impl Dataset {
             look_ahead::check(symbol, &series.steps, features, rows.count, whole, again)?;
         }
         let single = target_scaler.single()?;
+        let symbols = symbols::inputs(history, &examples[0], config)?;
         let is_carried = config.state == StateRule::Carried;
         let part = |examples: ExampleList| {
-            let windows = windows(&rows, &scaled, &examples, single, config);
+            let windows =
+                windows(&rows, &scaled, &examples, single, config).with_symbols(symbols.clone());
             let place = |Example { series, step, .. }: Example| Place {
                 sequence: series,
                 row: step - rows[series].first_step,
@@ -260,9 +277,11 @@ impl Dataset {
         let [mut training, validation, test] = examples.map(part);
         training.weigh(history, &config.recipe.weights);
         let sequences = is_carried.then(|| {
-            let mut sequences = Sequences::new(plan.width());
+            let mut sequences = Sequences::new(plan.width()).with_symbols(symbols.clone());
             let all = |rows: &Rows| rows.among_all(&(0..rows.count));
-            rows.iter().for_each(|rows| sequences.push_shared(&scaled, all(rows)));
+            for (series, rows) in rows.iter().enumerate() {
+                sequences.push_shared(series, &scaled, all(rows));
+            }
             sequences
         });
         let steps = history.series.iter().map(|series| series.steps.clone());
@@ -270,12 +289,14 @@ impl Dataset {
         let courses = Courses::new(steps, truth, kind, config.horizon_steps);
         Ok(Self {
             scaler,
+            symbol_scalers,
             target_scaler,
             training,
             validation,
             test,
             courses,
             sequences,
+            symbols,
             training_span,
             distribution,
             out_of_range: tally.finish(),
@@ -296,6 +317,14 @@ impl Dataset {
     /// How many rows of its series come before the newest row of an example's window.
     pub fn row_of(&self, example: &Example) -> usize {
         example.step - self.first_steps[example.series]
+    }
+
+    /// The network of the configuration for this history.
+    ///
+    /// # Errors
+    /// [`ArchitectureError`] where no network has the shape.
+    pub fn network(&self, config: &TrainConfig) -> Result<Network, ArchitectureError> {
+        symbols::plan(config, self.symbols.as_deref())
     }
 
     /// The baselines, fitted to the training part.
@@ -479,6 +508,33 @@ fn fit_scaler(
     }
 }
 
+/// The scaler of each symbol, fitted to its rows in the training part, where every symbol has its
+/// own. A symbol whose rows there are too few or do not vary has the scaler of all symbols.
+fn fit_symbol_scalers(
+    history: &History,
+    config: &TrainConfig,
+    (raw, rows): (&Matrix<f64>, &[Rows]),
+    part: &[Range<usize>],
+) -> BTreeMap<String, Scaler> {
+    if config.scaler_per == ScalerPer::Model {
+        return BTreeMap::new();
+    }
+    let mut series_of: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, series) in history.series.iter().enumerate() {
+        series_of.entry(&series.symbol).or_default().push(index);
+    }
+    let fit = |(symbol, series): (&str, Vec<usize>)| {
+        let of = |index: &usize| part[*index].clone();
+        let mut alone: Vec<Range<usize>> = part.iter().map(|range| range.end..range.end).collect();
+        let count: usize = series.iter().map(|index| of(index).len()).sum();
+        series.iter().for_each(|index| alone[*index] = of(index));
+        let scaler =
+            (count >= config.window_steps).then(|| fit_scaler(config, raw, rows, &alone))?;
+        Some((symbol.to_owned(), scaler.ok()?))
+    };
+    series_of.into_iter().filter_map(fit).collect()
+}
+
 /// The windows of examples, in their order. `scaled` are the rows of all series.
 fn windows(
     rows: &[Rows],
@@ -488,6 +544,9 @@ fn windows(
     config: &TrainConfig,
 ) -> Windows {
     let mut windows = Windows::over(scaled.clone(), config.window_steps, 1);
+    for (series, rows) in rows.iter().enumerate() {
+        windows.mark_series(rows.first, series);
+    }
     for Example { series, step, truth, .. } in examples.iter() {
         let Rows { first_step, first, .. } = rows[series];
         let start = first + step - first_step + 1 - config.window_steps;

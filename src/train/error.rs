@@ -9,6 +9,7 @@ use super::dataset::DatasetError;
 use super::fit::FitError;
 use super::history::HistoryError;
 use super::network::ArchitectureError;
+use super::symbols::SymbolsError;
 use crate::core::features::{FeatureError, ScalerError};
 use crate::engine::model::BundleError;
 use crate::train::fit::checkpoint::CheckpointError;
@@ -42,6 +43,9 @@ pub enum TrainError {
         /// Why not.
         source: DatasetError,
     },
+    /// The table of static numbers does not fit the history.
+    #[error(transparent)]
+    Symbols(#[from] SymbolsError),
     /// The label's scaler cannot be inverted.
     #[error("target: {0}")]
     Target(#[from] ScalerError),

@@ -27,6 +27,8 @@ struct Case {
     targets: Vec<f32>,
     /// Whether a value has its target; one that has none is no part of the loss.
     labelled: Vec<bool>,
+    /// Of each window, its row in the learned table of symbols.
+    symbols: Vec<Option<u32>>,
     /// The states before the first step, `[B, H]` each; none: zero.
     states: Vec<Vec<f32>>,
     workspace: Workspace,
@@ -72,6 +74,9 @@ impl Case {
         let masks = masks.collect();
         let loss = Loss::MeanSquaredError;
         let (labelled, states) = (vec![true; targets.len()], Vec::new());
+        // Symbol 1 has no window, and others have several.
+        let symbols: Vec<_> = (0..batch).map(|at| [Some(2), Some(0)][at % 3 % 2]).collect();
+        workspace.set_symbols(symbols.iter().copied());
         Self {
             network,
             parameters,
@@ -81,6 +86,7 @@ impl Case {
             loss,
             targets,
             labelled,
+            symbols,
             states,
             workspace,
             masks,
@@ -121,6 +127,14 @@ impl Case {
         let mut mask = || masks.next().unwrap();
         let mut states = self.states.iter();
         let mut values = widen(&self.input);
+        if let Some(table) = self.network.embedding() {
+            let (inputs, units) = (self.network.architecture().inputs, table.shape[1]);
+            let table = &parameters[table.range()];
+            for (row, values) in values.chunks_exact_mut(inputs).enumerate() {
+                let symbol = self.symbols[row % self.batch].unwrap() as usize;
+                values[inputs - units..].copy_from_slice(&table[symbol * units..][..units]);
+            }
+        }
         for layer in self.network.layers() {
             let of = |block: &Block| &parameters[block.range()];
             // The states of one window before its first step.
@@ -307,7 +321,8 @@ impl Case {
         }
         let mut largest = 0.0_f64;
         let mut moved = parameters.clone();
-        for block in self.network.layers().iter().flat_map(Layer::blocks) {
+        let blocks = self.network.layers().iter().flat_map(Layer::blocks);
+        for block in blocks.chain(self.network.embedding()) {
             for at in block.range() {
                 const STEP: f64 = 1e-6;
                 moved[at] = parameters[at] + STEP;
@@ -482,6 +497,23 @@ fn every_loss() {
         Case::new(shape(Activation::Tanh), 4, 6).with_loss(loss).check();
     }
     Case::new(shape(Activation::Sigmoid), 4, 6).with_loss(Loss::MeanSquaredError).check();
+}
+
+/// The table has one row for each symbol, and rows of the input after it are overwritten.
+#[test]
+fn a_learned_table_of_symbols() {
+    let shape = |lstm, attention| Architecture {
+        inputs: 4,
+        lstm,
+        attention,
+        dense: vec![dense(3, Activation::Tanh, 0.2), dense(1, Activation::Linear, 0.0)],
+    };
+    let of = |shape: Architecture| Network::new(shape).unwrap().with_embedding(3, 2);
+    Case::of(of(shape(vec![lstm(5, 0.0, 0.0)], None)), 6, 5, 5).check();
+    let stack = vec![lstm(5, 0.3, 0.2), lstm(4, 0.0, 0.3)];
+    Case::of(of(shape(stack.clone(), None)), 5, 4, 4).check();
+    Case::of(of(shape(stack.clone(), Some(3))), 4, 3, 3).check();
+    Case::of(of(shape(stack, None)).every_step(), 4, 3, 12).check();
 }
 
 /// Truncated back-propagation: what the states before a chunk owe to the parameters is left out.

@@ -36,6 +36,7 @@ pub mod out_of_range;
 pub mod repeat;
 pub mod report;
 pub mod sequences;
+pub mod symbols;
 
 pub use crate::core::random;
 pub use crate::seal::history;
@@ -49,3 +50,5 @@ mod gradient_check;
 mod reference_check;
 #[cfg(test)]
 mod report_check;
+#[cfg(test)]
+mod symbols_check;

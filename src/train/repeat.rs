@@ -99,6 +99,8 @@ pub fn repeat(
     for number in 1..=config.folds {
         let place = Repetition { what: "fold", number, count: config.folds };
         let dataset = fold(material, number)?;
+        // Its table of symbols has those of the fold.
+        let network = &dataset.network(config)?;
         let baselines = dataset.fit_baselines(config);
         let seed = config.recipe.seed;
         match run(network, &dataset, &baselines, config, seed, place, observer)? {

@@ -67,9 +67,10 @@ pub(super) fn each_row(
     mut see: impl FnMut(&[f64], &[f32]),
 ) -> Result<(), DatasetError> {
     let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
+    let entry = plan.entry(symbol);
     for step in steps {
         let status = plan
-            .row(&state, &step, &mut scratch)
+            .row_of(entry, &state, &step, &mut scratch)
             .map_err(|reason| refused(symbol, &step, reason))?;
         state.absorb(&scratch);
         if let RowStatus::Ready { .. } = status {

@@ -84,6 +84,8 @@ mod state;
 mod steps;
 mod supervise;
 mod support;
+#[cfg(feature = "train")]
+mod symbols;
 mod tidy;
 mod times;
 #[cfg(feature = "train")]

@@ -8,6 +8,7 @@
 pub mod baseline;
 pub mod evaluate;
 pub mod statistics;
+pub mod symbols;
 pub mod windows;
 
 mod example;

@@ -4,7 +4,8 @@
 //! rows `[N, F]`, which are there once, however many windows overlap them.
 //!
 //! Promises: a window is a run of consecutive rows; `gather` lays windows out step by step,
-//! `x [T, B, F]`, as the network and ONNX want them.
+//! `x [T, B, F]`, as the network and ONNX want them, with the columns of the symbol behind the
+//! features.
 //!
 //! Never: scales, splits or reorders by itself.
 
@@ -12,6 +13,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::runs::Runs;
+use super::symbols::SymbolInputs;
 use crate::seal::matrix::Matrix;
 
 /// Windows of one part of a split.
@@ -24,6 +26,9 @@ pub struct Windows {
     labels: Vec<f32>,
     /// One for each window, or none where all count the same.
     weights: Vec<f32>,
+    /// The first row of each stretch that was pushed, and whose rows these are.
+    stretches: Vec<(usize, usize)>,
+    symbols: Option<Arc<SymbolInputs>>,
 }
 
 impl Windows {
@@ -34,16 +39,38 @@ impl Windows {
 
     /// No windows yet, of `steps` of these rows, with `outputs` labels each.
     pub fn over(rows: Arc<Matrix<f32>>, steps: usize, outputs: usize) -> Self {
-        Self { steps, outputs, rows, starts: Runs::default(), labels: Vec::new() }
+        Self { steps, outputs, rows, ..Self::default() }
     }
 
-    /// Appends the rows `[n, F]` of one uninterrupted series. Returns the index of its first row,
-    /// from which windows of this series start.
+    /// The same with columns of the symbol behind the features of every row.
+    #[must_use]
+    pub fn with_symbols(mut self, symbols: Option<Arc<SymbolInputs>>) -> Self {
+        self.symbols = symbols;
+        self
+    }
+
+    /// Says that the rows from `first` on, up to those of the next call, are of a series. Not needed
+    /// where rows are pushed, or without columns of the symbol.
+    pub fn mark_series(&mut self, first: usize, series: usize) {
+        self.stretches.push((first, series));
+    }
+
+    /// Appends the rows `[n, F]` of one uninterrupted series, the next one. Returns the index of
+    /// its first row, from which windows of this series start.
     ///
     /// # Panics
     /// Where the rows are shared.
     pub fn push_rows(&mut self, rows: &[f32]) -> usize {
+        self.push_rows_of(self.stretches.len(), rows)
+    }
+
+    /// As [`Windows::push_rows`], of any series.
+    ///
+    /// # Panics
+    /// Where the rows are shared.
+    pub fn push_rows_of(&mut self, series: usize, rows: &[f32]) -> usize {
         let first = self.rows.rows();
+        self.mark_series(first, series);
         let own = Arc::get_mut(&mut self.rows).expect("rows are added before they are shared");
         own.extend(rows);
         first
@@ -78,6 +105,24 @@ impl Windows {
         self.rows.width()
     }
 
+    /// The values that a network reads of a row: features and columns of the symbol.
+    pub fn inputs(&self) -> usize {
+        self.features() + self.symbols.as_ref().map_or(0, |symbols| symbols.width())
+    }
+
+    /// The row in the learned table of the symbol of a window; `None` for one that has none.
+    pub fn symbol(&self, at: usize) -> Option<u32> {
+        self.symbols.as_ref()?.row(self.series(at))
+    }
+
+    /// The series of a window.
+    fn series(&self, at: usize) -> usize {
+        // A stretch without rows begins where the next one does.
+        let start = self.starts.at(at);
+        let behind = self.stretches.partition_point(|(first, _)| *first <= start);
+        self.stretches[behind - 1].1
+    }
+
     /// Labels of all windows `[n, K]`.
     pub fn labels(&self) -> &[f32] {
         &self.labels
@@ -110,12 +155,15 @@ impl Windows {
         self.rows.read(start..start + self.steps)
     }
 
-    /// Copies the windows `which` to `input [T, B, F]`.
+    /// Copies the windows `which` to `input [T, B, inputs]`. Learned columns are left alone.
     pub fn gather(&self, which: &[usize], input: &mut [f32]) {
-        let row = self.features();
+        let (row, width) = (self.features(), self.inputs());
         for (place, &at) in which.iter().enumerate() {
+            let statics = self.symbols.as_ref().map_or(&[][..], |s| s.statics(self.series(at)));
             for (step, values) in self.window(at).chunks_exact(row).enumerate() {
-                input[(step * which.len() + place) * row..][..row].copy_from_slice(values);
+                let input = &mut input[(step * which.len() + place) * width..][..width];
+                input[..row].copy_from_slice(values);
+                input[row..row + statics.len()].copy_from_slice(statics);
             }
         }
     }
@@ -141,6 +189,8 @@ impl PartialEq for Windows {
         shape(self) == shape(other)
             && self.features() == other.features()
             && self.labels == other.labels
+            && self.weights == other.weights
+            && self.symbols == other.symbols
             && (0..self.len()).all(|at| self.window(at) == other.window(at))
     }
 }
@@ -170,5 +220,23 @@ mod tests {
         windows.set_weights(vec![0.5, 1.5, 1.0]);
         windows.gather_weights(&[2, 0], &mut weights);
         assert_eq!(weights, [1.0, 0.5]);
+    }
+
+    #[test]
+    fn the_static_columns_of_the_symbol_follow_the_features() {
+        let series = vec![(Some(1), vec![0.5]), (None, vec![0.25]), (Some(0), vec![-0.5])];
+        let symbols = SymbolInputs::new(vec!["A".into(), "B".into()], series, vec![0.0], 1);
+        let mut windows = Windows::new(1, 1, 1).with_symbols(Some(Arc::new(symbols)));
+        let first = windows.push_rows(&[1.0]);
+        windows.push_rows(&[]);
+        let last = windows.push_rows(&[2.0]);
+        let unknown = windows.push_rows_of(3, &[3.0]);
+        [first, last, unknown].iter().for_each(|row| windows.push_window(*row, &[0.0]));
+        assert_eq!([0, 1, 2].map(|at| windows.symbol(at)), [Some(1), Some(0), None]);
+        // The learned column is the network's to fill.
+        let mut input = [9.0; 9];
+        windows.gather(&[2, 0, 1], &mut input);
+        assert_eq!(input, [3.0, 0.0, 9.0, 1.0, 0.5, 9.0, 2.0, -0.5, 9.0]);
+        assert_eq!((windows.features(), windows.inputs()), (1, 3));
     }
 }

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use super::record::FOLD_SCHEMA;
 use crate::core::domain::{Schema, UnixNanos};
 use crate::engine::inference::Runtime;
-use crate::train::config::TrainConfig;
 use crate::train::config::schedule::Fold;
+use crate::train::config::{ScalerPer, TrainConfig};
 use crate::train::fit::recipe::Recipe;
 use crate::train::history::History;
 
@@ -63,9 +63,15 @@ pub(super) fn of_fold(
     let labelled = (labelled, config.window_stride);
     let judged = (period_steps, split.validation, coverage, signal, config.backtest.control);
     let computed = (env!("CARGO_PKG_VERSION"), FOLD_SCHEMA, runtime.name(), runtime.build());
+    // Folds that were finished before there were symbols keep their digest.
+    let TrainConfig { statics, embedding, scaler_per, .. } = config;
+    let symbols = match (statics, embedding, scaler_per) {
+        (None, 0, ScalerPer::Model) => String::new(),
+        symbols => format!(" {symbols:?}"),
+    };
     let text = format!(
         "{computed:?} {name:?} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?} \
-         {judged:?} {fold:?} {steps}"
+         {judged:?} {fold:?} {steps}{symbols}"
     );
     let mut hash = Sha256::new();
     hash.update(text);

@@ -2,7 +2,8 @@
 //!
 //! Owns every setting of a training run. Promises that all problems are reported at once, each
 //! with its key, and that a [`TrainConfig`] that exists is consistent in itself. Never reads the
-//! environment, so that a file and the data are the whole recipe, and never opens the data.
+//! environment, so that a file, the table of static numbers that it names and the data are the whole
+//! recipe, and never opens the data.
 
 mod fit;
 mod network;
@@ -19,6 +20,7 @@ use config::{File, FileFormat, Value};
 use self::fit::{Fit, fit};
 use self::network::network;
 use self::schedule::{Schedule, schedule};
+pub use self::window::ScalerPer;
 use self::window::{Window, window};
 use super::fit::Recipe;
 use super::logs::LogKind;
@@ -35,6 +37,7 @@ use crate::seal::sections::{
     CalendarChoice, DataConfig, STEPS_MAX, data, forecast, period_steps, step, unknown_field,
 };
 use crate::seal::spill::SpillRule;
+use crate::seal::statics::Statics;
 
 /// Every key with its default and the reason for it.
 pub const DEFAULTS: &str = include_str!("../../../config/train/default.toml");
@@ -68,6 +71,12 @@ pub struct TrainConfig {
     pub extra_fields: Vec<String>,
     /// How features become model units.
     pub scaler: ScalerKind,
+    /// Whose rows it is fitted to.
+    pub scaler_per: ScalerPer,
+    /// Numbers that are constant for a symbol, behind the features of its rows.
+    pub statics: Option<Statics>,
+    /// Columns of a learned table of symbols behind these; 0 for none.
+    pub embedding: usize,
     /// What is forecast.
     pub target: Target,
     /// How many steps ahead.
@@ -196,12 +205,15 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         usual_features,
         extra_fields,
         scaler,
+        scaler_per,
+        statics,
     } = window(root.section("window"), &target);
     if let Some(error) = unknown_field(&target, &extra_fields) {
         root.problem(&format!("target.{}", error.part), error.problem);
     }
     let split = split(root.section("split"));
-    let (architecture, state) = network(root.section("network"), features.len(), &target);
+    let columns = features.len() + statics.as_ref().map_or(0, |statics| statics.names.len());
+    let (architecture, state, embedding) = network(root.section("network"), columns, &target);
     let Fit { recipe, work, logs } = fit(root.section("fit"), &target, state);
     data.spill = Some(SpillRule { folder: work.clone(), bytes_max: memory_bytes_max });
     let (seeds, folds) = {
@@ -235,6 +247,9 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         window_stride,
         extra_fields,
         scaler,
+        scaler_per,
+        statics,
+        embedding,
         target,
         horizon_steps,
         period_steps,

@@ -1,6 +1,7 @@
 //! The section `[network]`: layers, and where their state comes from.
 
 use super::StateRule;
+use crate::core::features::SYMBOL_COLUMNS_MAX;
 use crate::core::forecast::Target;
 use crate::ports::section::Section;
 use crate::train::network::{
@@ -18,12 +19,15 @@ const ACTIVATIONS: [(&str, Activation); 4] = [
     ("sigmoid", Activation::Sigmoid),
 ];
 
-/// Reads the section for rows of `inputs` values.
+/// Reads the section for rows of `inputs` values, behind which those of a learned table of symbols
+/// come; with the network comes how many these are.
 pub(super) fn network(
     mut section: Section<'_>,
     inputs: usize,
     target: &Target,
-) -> (Architecture, StateRule) {
+) -> (Architecture, StateRule, usize) {
+    // A symbol may have as many static columns.
+    const EMBEDDING_MAX: usize = SYMBOL_COLUMNS_MAX / 2;
     let convolution = convolution(section.section("convolution"));
     let recurrent = recurrent(&mut section);
     let dense = section.sections("dense", |mut layer| {
@@ -36,6 +40,7 @@ pub(super) fn network(
         shape
     });
     let attention = Some(section.count("attention", 0, UNITS_MAX)).filter(|units| *units > 0);
+    let embedding = section.count("embedding", 0, EMBEDDING_MAX);
     let states = [("window", StateRule::Window), ("carried", StateRule::Carried)];
     let state = section.choice("state", &states);
     if state == StateRule::Carried {
@@ -65,7 +70,8 @@ pub(super) fn network(
         section.problem("dense", problem);
     }
     section.finish();
-    (Architecture { inputs, convolution, recurrent, attention, dense }, state)
+    let inputs = inputs + embedding;
+    (Architecture { inputs, convolution, recurrent, attention, dense }, state, embedding)
 }
 
 /// The convolution, where it has filters.

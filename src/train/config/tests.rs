@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::engine::model::manifest::{EmptySteps, StepKind};
-use crate::train::fit::{Monitor, RateSchedule, RateShape, WeightRule};
 use crate::train::fit::loss::Loss;
+use crate::train::fit::{Monitor, RateSchedule, RateShape, WeightRule};
 use crate::train::network::{Activation, ConvolutionShape, RecurrentShape};
 
 const SMALLEST: &str = "[model]\nname = 'm'\n[data]\npath = 'x.csv'\n";
@@ -360,6 +360,32 @@ fn every_problem_is_reported_at_once_with_its_key() {
         "evaluate.fold: unknown key, did you mean `folds`?",
         "report.folder: must be a text, not a number",
         "forecast.sell_below: is above buy_above",
+    ];
+    assert_eq!(problems, expected);
+}
+
+#[test]
+fn symbols_are_told_apart_as_the_file_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sizes.csv");
+    std::fs::write(&path, "symbol,size,beta\nA,1,2\n").unwrap();
+    let text = |more: &str| format!("{SMALLEST}[window]\nstatics = '{}'\n{more}", path.display());
+    let config = read(&text("scaler_per = 'symbol'\n[network]\nembedding = 3\n")).unwrap();
+    let statics = config.statics.as_ref().unwrap();
+    assert_eq!(
+        (&statics.names[..], config.embedding),
+        (&["size", "beta"].map(String::from)[..], 3)
+    );
+    assert_eq!(config.architecture.inputs, config.features.len() + 2 + 3);
+    assert_eq!(config.scaler_per, ScalerPer::Symbol);
+    let none = read(SMALLEST).unwrap();
+    assert_eq!((none.statics, none.embedding, none.scaler_per), (None, 0, ScalerPer::Model));
+
+    std::fs::write(&path, "symbol,size\nA,1\nA,2\n").unwrap();
+    let problems = read(&text("[network]\nembedding = 129\n")).unwrap_err();
+    let expected = [
+        format!("window.statics: `{}`: line 3: `A` has a line already", path.display()),
+        "network.embedding: must be a whole number from 0 to 128".to_owned(),
     ];
     assert_eq!(problems, expected);
 }

@@ -1,9 +1,11 @@
-//! The section `[window]`: steps, features and their scaler.
+//! The section `[window]`: steps, features and their scaler, and what is constant for a symbol.
 
 use crate::core::features::{RawFeatures, ScalerKind};
 use crate::core::forecast::Target;
+use crate::ops::file::read_text;
 use crate::ports::section::Section;
 use crate::seal::sections::STEPS_MAX;
+use crate::seal::statics::{STATICS_BYTES_MAX, Statics};
 
 /// What a row is and how many of them make a window.
 pub(super) struct Window {
@@ -15,6 +17,21 @@ pub(super) struct Window {
     pub(super) stride: usize,
     pub(super) extra_fields: Vec<String>,
     pub(super) scaler: ScalerKind,
+    pub(super) scaler_per: ScalerPer,
+    pub(super) statics: Option<Statics>,
+}
+
+/// Whose rows a scaler of the features is fitted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScalerPer {
+    /// Those of all symbols.
+    Model,
+    /// Those of one symbol each.
+    Symbol,
+}
+
+impl ScalerPer {
+    const CHOICES: [(&str, Self); 2] = [("model", Self::Model), ("symbol", Self::Symbol)];
 }
 
 /// Reads the section.
@@ -28,8 +45,10 @@ pub(super) fn window(mut section: Section<'_>, target: &Target) -> Window {
     }
     let scaler = section.choice("scaler", &ScalerKind::CHOICES);
     let stride = section.count("stride", 1, STEPS_MAX);
+    let scaler_per = section.choice("scaler_per", &ScalerPer::CHOICES);
+    let statics = statics(&mut section);
     section.finish();
-    Window { steps, features, usual_features, stride, extra_fields, scaler }
+    Window { steps, stride, features, usual_features, extra_fields, scaler, scaler_per, statics }
 }
 
 /// The features of a target for which none are named. They mean the same at every level of price
@@ -49,4 +68,19 @@ fn usual(target: &Target) -> Vec<String> {
         },
     };
     features.into_iter().map(str::to_owned).collect()
+}
+
+/// Reads the table of static numbers that the section names.
+fn statics(section: &mut Section<'_>) -> Option<Statics> {
+    let path = section.optional_path("statics")?;
+    let text = read_text(&path, STATICS_BYTES_MAX).map_err(|error| vec![error.to_string()]);
+    match text.and_then(|text| Statics::read(&text)) {
+        Ok(statics) => Some(statics),
+        Err(problems) => {
+            for problem in problems {
+                section.problem("statics", format_args!("`{}`: {problem}", path.display()));
+            }
+            None
+        }
+    }
 }

@@ -72,7 +72,7 @@ impl<'a> Lanes<'a> {
         // Masks are drawn here, one lane after the other, because the lanes share one stream.
         for (at, lane) in self.lanes.iter_mut().enumerate() {
             let share = share(which.len(), count, at);
-            lane.workspace.input(windows.steps(), share.len(), windows.features());
+            lane.workspace.input(windows.steps(), share.len(), windows.inputs());
             lane.workspace.draw_masks(random);
         }
         let values = which.len() * network.outputs();
@@ -83,8 +83,9 @@ impl<'a> Lanes<'a> {
                 lane.loss = 0.0;
                 return;
             }
-            let input = lane.workspace.input(windows.steps(), which.len(), windows.features());
+            let input = lane.workspace.input(windows.steps(), which.len(), windows.inputs());
             windows.gather(which, input);
+            lane.workspace.set_symbols(which.iter().map(|at| windows.symbol(*at)));
             windows.gather_labels(which, &mut lane.targets);
             windows.gather_weights(which, &mut lane.weights);
             network.forward(parameters, &mut lane.workspace);
@@ -120,8 +121,9 @@ impl<'a> Lanes<'a> {
             let which: Vec<usize> = share.clone().collect();
             let chunks = values.chunks_mut(PREDICT_BATCH * width);
             for (which, values) in which.chunks(PREDICT_BATCH).zip(chunks) {
-                let input = lane.workspace.input(windows.steps(), which.len(), windows.features());
+                let input = lane.workspace.input(windows.steps(), which.len(), windows.inputs());
                 windows.gather(which, input);
+                lane.workspace.set_symbols(which.iter().map(|at| windows.symbol(*at)));
                 values.copy_from_slice(network.forward(parameters, &mut lane.workspace));
             }
         });

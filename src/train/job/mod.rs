@@ -48,13 +48,13 @@ impl Job {
         let version = version(&config)?;
         let label = config.target.label();
         let features = RawFeatures::new(&config.features, &config.extra_fields, label)?;
-        let network = Network::new(config.architecture.clone())?;
         let (rule, calendar) = (&config.step_rule, &config.calendar);
         let history = read_with_steps(&config.data, &features, &mut config.step, rule, calendar)?;
         if let Some(symbol) = config.recipe.weights.unknown_symbol(&history.symbols()) {
             return Err(TrainError::WeightOf(symbol.to_owned()));
         }
         let dataset = Dataset::new(&history, &config)?;
+        let network = dataset.network(&config)?;
         let job = Self { config, version, features, history, dataset, network };
         repeat::check(job.material())?;
         Ok(job)
@@ -70,7 +70,7 @@ impl Job {
     ) -> Result<Self, TrainError> {
         let label = config.target.label();
         let features = RawFeatures::new(&config.features, &config.extra_fields, label)?;
-        let network = Network::new(config.architecture.clone())?;
+        let network = dataset.network(&config)?;
         Ok(Self { config, version, features, history, dataset, network })
     }
 
@@ -190,12 +190,15 @@ impl Job {
         let TrainConfig { data, step, window_steps, features, scaler, target, .. } = &self.config;
         let TrainConfig { horizon_steps, split, architecture, state, recipe, .. } = &self.config;
         let (pace, recipe) = (recipe.pace(), recipe.fixed());
-        let symbols: Vec<&str> = self.history.series.iter().map(|s| s.symbol.as_str()).collect();
-        let read = (&self.history.data_sha256, symbols, &data.file, data.time_unit, step);
+        let names: Vec<&str> = self.history.series.iter().map(|s| s.symbol.as_str()).collect();
+        let read = (&self.history.data_sha256, names, &data.file, data.time_unit, step);
         let labelled = (window_steps, features, scaler, target, horizon_steps, split);
         let labelled = (labelled, self.config.window_stride);
         let version = env!("CARGO_PKG_VERSION");
-        let text = format!("{version} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?}");
+        let symbols = (&self.config.statics, self.config.embedding, self.config.scaler_per);
+        let text = format!(
+            "{version} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?} {symbols:?}"
+        );
         let pace = Sha256::digest(format!("{pace:?}"));
         Run { fit: Sha256::digest(text).into(), pace: pace.into() }
     }

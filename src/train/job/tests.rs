@@ -534,3 +534,29 @@ fn a_carried_state_is_sealed_for_its_own_mode_and_resumed_to_the_same_bytes() {
         assert_eq!((case.window.len(), case.output.len()), (rows, rows - 8 + 1));
     }
 }
+
+#[test]
+fn a_learned_table_is_sealed_and_the_same_on_any_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = small(folder.path(), "");
+    (config.embedding, config.architecture.inputs) = (2, config.architecture.inputs + 2);
+    let job = Job::prepare(config.clone()).unwrap();
+    let [one, three] = [1, 3].map(|threads| job.run_once(threads, &mut onwards).unwrap().draft);
+    assert_eq!(one.symbols, three.symbols);
+    assert!(one.onnx == three.onnx && one.golden == three.golden, "other bytes on three threads");
+    let table = one.symbols.clone().unwrap();
+    assert_eq!((table.embedding, table.symbols.len()), (2, 1));
+    assert_eq!(table.symbols["AAPL"], table.unknown, "the mean of one");
+    let initial = job.network().initial_parameters(config.recipe.seed);
+    let initial = job.network().embedding().unwrap().of(&initial);
+    assert!(table.unknown.iter().zip(initial).all(|(learned, drawn)| learned != drawn));
+    // Four cases of each part, and one of an unknown symbol.
+    let symbols = one.golden.cases.iter().map(|case| case.symbol.as_deref());
+    let of_part = [&[None][..], &[Some("AAPL"); GOLDEN_CASES_PER_PART]].concat();
+    assert_eq!(symbols.collect::<Vec<_>>(), of_part.repeat(2));
+    let bundle = Bundle::read(&one.seal(folder.path(), onnxruntime()).unwrap()).unwrap();
+    bundle.open(onnxruntime()).unwrap();
+    let symbols = bundle.manifest().symbols.clone().unwrap();
+    assert_eq!((symbols.count, symbols.embedding, symbols.scalers), (1, 2, 0));
+    assert_eq!(bundle.signature().features, bundle.manifest().features.len() + 2);
+}

@@ -1,4 +1,5 @@
-//! A network: a convolution if wanted, recurrent layers, attention if wanted, dense layers.
+//! A network: a learned table of symbols if wanted, a convolution if wanted, recurrent layers,
+//! attention if wanted, dense layers.
 //!
 //! Owns: which layers there are, in which order, and how values and gradients pass between them.
 //!
@@ -13,6 +14,7 @@ mod attention;
 mod convolution;
 mod dense;
 pub(super) mod dropout;
+pub(super) mod embedding;
 mod gemm;
 pub(super) mod gru;
 mod initial;
@@ -31,6 +33,7 @@ pub(crate) use self::attention::Attention;
 pub(crate) use self::convolution::Convolution;
 pub(crate) use self::dense::Dense;
 use self::dropout::Dropout;
+use self::embedding::Embedding;
 use self::gru::Gru;
 use self::layer::{Buffers, Extent};
 pub(crate) use self::layer::{Emits, Layer};
@@ -45,7 +48,7 @@ use super::random::{Purpose, Random};
 /// Shape of a network.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Architecture {
-    /// F, the width of a feature row.
+    /// The width of a row: F features, and what is constant for a symbol.
     pub inputs: usize,
     /// A convolution over the steps in front of the recurrent layers. A network with one needs
     /// whole windows.
@@ -200,6 +203,7 @@ pub struct Network {
     architecture: Architecture,
     /// From the input on; the last one is dense.
     layers: Vec<AnyLayer>,
+    embedding: Option<Embedding>,
     parameters: usize,
     weights: Vec<Range<usize>>,
 }
@@ -209,6 +213,10 @@ pub struct Network {
 pub struct Workspace {
     extent: Extent,
     input: Vec<f32>,
+    /// Of each window, its row in the table of symbols.
+    symbols: Vec<Option<u32>>,
+    /// Gradient of the loss with respect to the input, where there is such a table.
+    d_input: Vec<f32>,
     layers: Vec<AnyBuffers>,
 }
 
@@ -260,7 +268,24 @@ impl Network {
             width = *units;
         }
         let (parameters, weights) = (layout.len(), layout.weights().to_vec());
-        Ok(Self { architecture, layers, parameters, weights })
+        Ok(Self { architecture, layers, embedding: None, parameters, weights })
+    }
+
+    /// The same network with a learned table of so many symbols, whose `units` numbers are the last
+    /// columns of each row. Its parameters stand behind all others.
+    #[must_use]
+    pub fn with_embedding(mut self, symbols: usize, units: usize) -> Self {
+        let mut layout = Layout::behind(self.parameters);
+        self.embedding =
+            Some(Embedding::new(&mut layout, self.architecture.inputs, symbols, units));
+        self.parameters = layout.len();
+        self.weights.extend_from_slice(layout.weights());
+        self
+    }
+
+    /// The learned table of symbols `[symbols, E]`.
+    pub fn embedding(&self) -> Option<&Block> {
+        self.embedding.as_ref().map(|layer| &layer.table)
     }
 
     /// The shape it was planned from.
@@ -338,6 +363,9 @@ impl Network {
         for layer in &self.layers {
             layer.initialise(&mut parameters, &mut random);
         }
+        if let Some(layer) = &self.embedding {
+            layer.initialise(&mut parameters, &mut random);
+        }
         parameters
     }
 
@@ -347,6 +375,8 @@ impl Network {
         Workspace {
             extent,
             input: Vec::with_capacity(steps * batch * self.architecture.inputs),
+            symbols: Vec::with_capacity(batch),
+            d_input: Vec::new(),
             layers: self.layers.iter().map(|layer| layer.buffers(extent)).collect(),
         }
     }
@@ -354,7 +384,10 @@ impl Network {
     /// Values `y [B, K]` for the input in the workspace, or `[T, B, K]` where the network gives one
     /// after every step.
     pub fn forward<'a>(&self, parameters: &[f32], workspace: &'a mut Workspace) -> &'a [f32] {
-        let Workspace { extent, input, layers } = workspace;
+        let Workspace { extent, input, symbols, layers, .. } = workspace;
+        if let Some(layer) = &self.embedding {
+            layer.forward(parameters, symbols, *extent, input);
+        }
         for (at, layer) in self.layers.iter().enumerate() {
             let (below, here) = layers.split_at_mut(at);
             let input = below.last().map_or(&input[..], |below| below.output(*extent));
@@ -366,19 +399,25 @@ impl Network {
     /// Gradients of all parameters, overwritten, from the gradient of the loss in the last layer of
     /// `workspace`. `forward` has run on the same workspace, once for each `backward`.
     pub fn backward(&self, parameters: &[f32], workspace: &mut Workspace, gradients: &mut [f32]) {
-        let Workspace { extent, input, layers } = workspace;
+        let Workspace { extent, input, symbols, d_input: d_rows, layers } = workspace;
         for (at, layer) in self.layers.iter().enumerate().rev() {
             let (below, here) = layers.split_at_mut(at);
             let mut below = below.last_mut();
             // A gradient's buffer is lent out while the value beside it is read.
             let lent = |below: &mut &mut AnyBuffers| std::mem::take(below.d_output());
-            let mut d_input = below.as_mut().map(lent);
+            let mut d_input = match below.as_mut() {
+                Some(below) => Some(lent(below)),
+                None => self.embedding.is_some().then(|| std::mem::take(d_rows)),
+            };
             let from = below.as_ref().map_or(&input[..], |below| below.output(*extent));
             let here = &mut here[0];
             layer.backward(parameters, from, *extent, here, gradients, d_input.as_mut());
-            if let (Some(below), Some(d_input)) = (below, d_input) {
-                *below.d_output() = d_input;
+            if let Some(d_input) = d_input {
+                *below.map_or(&mut *d_rows, |below| below.d_output()) = d_input;
             }
+        }
+        if let Some(layer) = &self.embedding {
+            layer.backward(symbols, *extent, d_rows, gradients);
         }
     }
 }
@@ -390,6 +429,13 @@ impl Workspace {
         self.extent = Extent { steps, batch };
         self.input.resize(steps * batch * features, 0.0);
         &mut self.input
+    }
+
+    /// Sets the row of each window of the next run in the table of symbols; `None` for one without a
+    /// row. Needed where the network has such a table.
+    pub fn set_symbols(&mut self, symbols: impl Iterator<Item = Option<u32>>) {
+        self.symbols.clear();
+        self.symbols.extend(symbols);
     }
 
     /// Draws the dropout masks of the next run, layer by layer. The sizes must be set.

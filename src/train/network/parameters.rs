@@ -50,6 +50,11 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// Hands out what stands behind so many parameters.
+    pub(crate) fn behind(taken: usize) -> Self {
+        Self { taken }
+    }
+
     pub(crate) fn take(&mut self, name: String, shape: [usize; 2]) -> Block {
         let start = self.taken;
         self.taken += shape[0] * shape[1];

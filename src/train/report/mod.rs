@@ -68,8 +68,7 @@ impl Report {
         let kind = TargetKind::of(&config.target);
         let test = &trained.assessment.test;
         let (part, out_of_range) = (&dataset.test, &dataset.out_of_range);
-        let figures =
-            plots::all(config, history, out_of_range, part, &test.outcomes, &trained.fit);
+        let figures = plots::all(config, history, out_of_range, part, &test.outcomes, &trained.fit);
         let against = trained.assessment.against();
         let headline = capitalised(&headline(&test.figures, kind, against));
         let mut page = Page::new(&format!("{} {}", manifest.name, manifest.version));

@@ -188,7 +188,7 @@ impl<'a> Strands<'a> {
         };
         // Masks are drawn here, one lane after the other, because the lanes share one stream.
         for (at, lane) in lanes.iter_mut().enumerate() {
-            lane.workspace.input(chunk.steps, rows(at).len(), sequences.features());
+            lane.workspace.input(chunk.steps, rows(at).len(), sequences.inputs());
             lane.workspace.draw_masks(dropout);
             lane.workspace.carry_states(states.of(rows(at)));
         }
@@ -200,7 +200,7 @@ impl<'a> Strands<'a> {
                 return;
             }
             let batch = strands.len();
-            let input = lane.workspace.input(chunk.steps, batch, sequences.features());
+            let input = lane.workspace.input(chunk.steps, batch, sequences.inputs());
             lane.places.clear();
             lane.targets.clear();
             lane.weights.clear();
@@ -217,6 +217,8 @@ impl<'a> Strands<'a> {
                     }
                 }
             }
+            let symbols = strands.iter().map(|strand| sequences.symbol(strand.sequence));
+            lane.workspace.set_symbols(symbols);
             network.forward(parameters, &mut lane.workspace);
             if chunk.labels == 0 {
                 return;
