@@ -179,7 +179,7 @@ impl Job {
                 let mut windows = Windows::new(steps, inputs.features(), 1).with_symbols(symbols);
                 for Place { sequence, row } in places {
                     let rows = inputs.rows(*sequence, row + 1 - steps..row + 1);
-                    let start = windows.push_rows_of(inputs.series(*sequence), rows);
+                    let start = windows.push_rows_of(inputs.series(*sequence), &rows);
                     windows.push_window(start, &[0.0]);
                 }
                 predict(network, parameters, &windows)

@@ -9,7 +9,7 @@
 //!
 //! Never: knows a symbol by name.
 
-use super::lstm::Extent;
+use super::layer::Extent;
 use super::parameters::{Block, Layout};
 use crate::core::features::mean_columns;
 use crate::train::random::Random;

@@ -52,7 +52,7 @@ pub(crate) struct Layout {
 impl Layout {
     /// Hands out what stands behind so many parameters.
     pub(crate) fn behind(taken: usize) -> Self {
-        Self { taken }
+        Self { taken, ..Self::default() }
     }
 
     pub(crate) fn take(&mut self, name: String, shape: [usize; 2]) -> Block {
