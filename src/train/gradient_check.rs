@@ -9,7 +9,7 @@ use super::network::gru::Gru;
 use super::network::lstm::Lstm;
 use super::network::{
     Activation, AnyLayer, Architecture, Attention, Block, Cell, Convolution, ConvolutionShape,
-    Dense, DenseShape, Emits, Layer, Network, RecurrentShape, Workspace,
+    Dense, DenseShape, Emits, Network, RecurrentShape, Workspace,
 };
 use crate::train::fit::loss::Loss;
 use crate::train::random::{Purpose, Random};
@@ -307,7 +307,7 @@ impl Case {
         }
         let mut largest = 0.0_f64;
         let mut moved = parameters.clone();
-        for block in self.network.layers().iter().flat_map(Layer::blocks) {
+        for block in self.network.blocks() {
             for at in block.range() {
                 const STEP: f64 = 1e-6;
                 moved[at] = parameters[at] + STEP;
