@@ -9,7 +9,7 @@ use super::network::gru::Gru;
 use super::network::lstm::Lstm;
 use super::network::{
     Activation, AnyLayer, Architecture, Attention, Block, Cell, Convolution, ConvolutionShape,
-    Dense, DenseShape, Emits, Layer, Network, RecurrentShape, Workspace,
+    Dense, DenseShape, Emits, Network, RecurrentShape, Workspace,
 };
 use crate::train::fit::loss::Loss;
 use crate::train::random::{Purpose, Random};
@@ -321,8 +321,7 @@ impl Case {
         }
         let mut largest = 0.0_f64;
         let mut moved = parameters.clone();
-        let blocks = self.network.layers().iter().flat_map(Layer::blocks);
-        for block in blocks.chain(self.network.embedding()) {
+        for block in self.network.blocks() {
             for at in block.range() {
                 const STEP: f64 = 1e-6;
                 moved[at] = parameters[at] + STEP;
@@ -502,15 +501,16 @@ fn every_loss() {
 /// The table has one row for each symbol, and rows of the input after it are overwritten.
 #[test]
 fn a_learned_table_of_symbols() {
-    let shape = |lstm, attention| Architecture {
+    let shape = |recurrent, attention| Architecture {
         inputs: 4,
-        lstm,
+        recurrent,
         attention,
         dense: vec![dense(3, Activation::Tanh, 0.2), dense(1, Activation::Linear, 0.0)],
+        ..Architecture::default()
     };
     let of = |shape: Architecture| Network::new(shape).unwrap().with_embedding(3, 2);
-    Case::of(of(shape(vec![lstm(5, 0.0, 0.0)], None)), 6, 5, 5).check();
-    let stack = vec![lstm(5, 0.3, 0.2), lstm(4, 0.0, 0.3)];
+    Case::of(of(shape(vec![layer(Cell::Gru, 5, 0.0, 0.0)], None)), 6, 5, 5).check();
+    let stack = vec![layer(Cell::Lstm, 5, 0.3, 0.2), layer(Cell::Lstm, 4, 0.0, 0.3)];
     Case::of(of(shape(stack.clone(), None)), 5, 4, 4).check();
     Case::of(of(shape(stack.clone(), Some(3))), 4, 3, 3).check();
     Case::of(of(shape(stack, None)).every_step(), 4, 3, 12).check();

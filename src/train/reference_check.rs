@@ -199,7 +199,7 @@ fn check(
     Adam::new(reference.learning_rate, ours.len()).step(&mut ours, &gradients);
 
     let compare = |ours: &[f32], theirs: &[f32], tolerance: f32, what: &str| {
-        for block in network.layers().iter().flat_map(Layer::blocks) {
+        for block in network.blocks() {
             for (ours, theirs) in block.of(ours).iter().zip(block.of(theirs)) {
                 let close = (ours - theirs).abs() < tolerance;
                 assert!(close, "{name}: {what} {}: {ours}, Keras gives {theirs}", block.name);

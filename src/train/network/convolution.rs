@@ -6,8 +6,8 @@
 //! y_t = f(sum over k of x_(t - K + 1 + k) W_k + b)        k from 0 to K - 1
 //! ```
 //!
-//! with x zero before the first step of the window, and its derivatives. `W [K F, C]` lies as in Keras' `Conv1D` with causal padding: one `[F, C]`
-//! for each k, the newest step last.
+//! with x zero before the first step of the window, and its derivatives. `W [K F, C]` lies as in
+//! Keras' `Conv1D` with causal padding: one `[F, C]` for each k, the newest step last.
 //!
 //! Promises: each k is one product for all steps that reach so far back. `forward` before
 //! `backward`.

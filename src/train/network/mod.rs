@@ -314,6 +314,11 @@ impl Network {
         self.layers.iter().flat_map(Layer::state_widths).collect()
     }
 
+    /// Its parameters, layer by layer, in their order in the vector.
+    pub fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.layers.iter().flat_map(Layer::blocks).chain(self.embedding())
+    }
+
     /// Its layers from the input on.
     pub(crate) fn layers(&self) -> &[AnyLayer] {
         &self.layers
