@@ -712,7 +712,7 @@ mod tests {
         let weighted = config("[window]\nsteps = 4\n[fit.weights]\nhalf_life_days = 10\n");
         let history = history(vec![series("A", 201, 1, wavy)]);
         let plain = Dataset::new(&history, &plain).unwrap();
-        assert_eq!(plain.training.windows.weights(), []);
+        assert!(plain.training.windows.weights().is_empty());
         let mut weighted = Dataset::new(&history, &weighted).unwrap();
         assert_eq!(weighted.training.windows.labels(), plain.training.windows.labels());
         let weights = weighted.training.windows.weights().to_vec();
@@ -720,7 +720,7 @@ mod tests {
         assert!((mean - 1.0).abs() < 1e-5, "{mean}");
         let ratio = weights[weights.len() - 1] / weights[weights.len() - 11];
         assert!((ratio - 2.0).abs() < 1e-5, "ten days make {ratio}");
-        assert_eq!(weighted.validation.windows.weights(), []);
+        assert!(weighted.validation.windows.weights().is_empty());
 
         let pairs = |dataset: &Dataset| {
             let windows = &dataset.training.windows;

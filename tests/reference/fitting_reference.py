@@ -4,8 +4,10 @@ Writes tests/data/fitting_reference.json, which tests in src/train/fit and src/t
 read. To make it again:
 
     python3 -m venv .cache/reference
-    .cache/reference/bin/pip install keras==3.15.1 tensorflow-cpu==2.21.0 torch==2.15.0
-    .cache/reference/bin/python tests/reference/fitting_reference.py
+    .cache/reference/bin/pip install keras==3.15.1 torch==2.15.0
+    .cache/reference/bin/python -P tests/reference/fitting_reference.py
+
+(`-P` keeps statistics.py beside this file from being taken for Python's own.)
 
 It holds: learning rates (StepLR, CosineAnnealingLR and LinearLR of PyTorch, CosineDecay and
 ReduceLROnPlateau of Keras), three steps of AdamW of both, in which biases do not decay, the loss and
@@ -19,11 +21,10 @@ import os
 import pathlib
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["KERAS_BACKEND"] = "torch"
 
 import keras
 import numpy as np
-import tensorflow as tf
 import torch
 from keras.src.optimizers.base_optimizer import clip_by_global_norm
 
@@ -34,8 +35,7 @@ OUT = pathlib.Path(__file__).resolve().parents[1] / "data" / "fitting_reference.
 def main():
     random = np.random.default_rng(20126)
     document = {
-        "made_by": f"keras {keras.__version__}, tensorflow {tf.__version__}, "
-        f"torch {torch.__version__.split('+')[0]}",
+        "made_by": f"keras {keras.__version__} on torch {torch.__version__.split('+')[0]}",
         "rate": RATE,
         "step": by_torch(torch.optim.lr_scheduler.StepLR, 10, step_size=3, gamma=0.5),
         "cosine": cosine(),
@@ -54,6 +54,10 @@ def main():
     }
     OUT.write_text(json.dumps(document, separators=(",", ":")) + "\n")
     print(f"{OUT.name}: {OUT.stat().st_size} bytes, {document['made_by']}")
+
+
+def numbers(tensor):
+    return keras.ops.convert_to_numpy(tensor).tolist()
 
 
 def by_torch(schedule, count, **settings):
@@ -123,7 +127,7 @@ def adamw(random):
     by_keras = []
     for step in gradients:
         optimizer.apply([keras.ops.convert_to_tensor(part) for part in step], variables)
-        by_keras.append([np.asarray(variable).tolist() for variable in variables])
+        by_keras.append([numbers(variable) for variable in variables])
 
     tensors = [torch.tensor(part, requires_grad=True) for part in start]
     groups = [{"params": [tensor], "weight_decay": d} for tensor, d in zip(tensors, [decay, 0.0])]
@@ -151,10 +155,10 @@ def weighted(random):
     weights = random.uniform(0.2, 3, 6).astype("float32")
 
     def of(loss):
-        logits = tf.Variable(values[:, None])
-        with tf.GradientTape() as tape:
-            result = loss(targets[:, None], logits, sample_weight=weights)
-        return [float(result), tape.gradient(result, logits).numpy()[:, 0].tolist()]
+        logits = torch.tensor(values[:, None], requires_grad=True)
+        result = loss(targets[:, None], logits, sample_weight=weights)
+        result.backward()
+        return [float(result.detach()), logits.grad[:, 0].tolist()]
 
     return {
         "values": values.tolist(),
@@ -172,7 +176,7 @@ def clip(random):
     return {
         "norm": norm,
         "gradients": np.concatenate(parts).tolist(),
-        "clipped": np.concatenate([np.asarray(part) for part in clipped]).tolist(),
+        "clipped": sum((numbers(part) for part in clipped), []),
     }
 
 
@@ -185,16 +189,17 @@ def recurrent(random):
 
     # What the documentation says of this release.
     assert layer.cell.implementation == 1, layer.cell.implementation
-    used, trained = layer(inputs), layer(inputs, training=True)
-    assert np.abs(used - trained).max() > 0.01, "recurrent dropout is ignored"
+    used, trained = numbers(layer(inputs)), numbers(layer(inputs, training=True))
+    assert np.abs(np.subtract(used, trained)).max() > 0.01, "recurrent dropout is ignored"
     masks = keras.layers.LSTMCell(units, recurrent_dropout=0.5, seed=1)
-    masks = [np.asarray(m) for m in masks.get_recurrent_dropout_mask(np.ones((9, units), "f4"))]
-    assert len(masks) == 4 and not np.array_equal(masks[0], masks[1]), "one mask for all gates"
+    masks = masks.get_recurrent_dropout_mask(keras.ops.ones((9, units)))
+    masks = [numbers(mask) for mask in masks]
+    assert len(masks) == 4 and masks[0] != masks[1], "one mask for all gates"
 
     def states(masks):
         masks = [keras.ops.convert_to_tensor(mask) for mask in masks]
         layer.cell.get_recurrent_dropout_mask = lambda _: masks
-        return np.asarray(layer(inputs, training=True)).tolist()
+        return numbers(layer(inputs, training=True))
 
     drawn = [2.0 * (random.uniform(0, 1, (batch, units)) < 0.5).astype("float32") for _ in range(4)]
     # No mask of zeros alone, which would show nothing.

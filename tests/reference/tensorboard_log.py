@@ -1,7 +1,7 @@
 """TensorBoard and the event files of tickcast.
 
     python3 -m venv .cache/reference
-    .cache/reference/bin/pip install tensorboard==TENSORBOARD tbparse==TBPARSE
+    .cache/reference/bin/pip install tensorboard==2.21.0 tbparse==0.0.9
     .cache/reference/bin/python tests/reference/tensorboard_log.py FOLDER
 
 reads the event file of a fit with TensorBoard's own reader and with tbparse, and compares every

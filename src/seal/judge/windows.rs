@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(targets, [0.3, 0.1]);
         let mut weights = vec![9.0];
         windows.gather_weights(&[2, 0], &mut weights);
-        assert_eq!(weights, []);
+        assert!(weights.is_empty());
         windows.set_weights(vec![0.5, 1.5, 1.0]);
         windows.gather_weights(&[2, 0], &mut weights);
         assert_eq!(weights, [1.0, 0.5]);
