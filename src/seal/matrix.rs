@@ -1,8 +1,8 @@
 //! Numbers in rows of one width, in memory or in a file.
 //!
-//! Owns both forms behind one way to read them. Promises that rows come back with the bits that were
-//! added, in either form, and that a matrix in a file takes memory for what is read at the moment
-//! alone. Never computes with a number.
+//! Owns both forms behind one way to read them. Promises that rows come back with the bits that
+//! were added, in either form, and that a matrix in a file takes memory only for what is being
+//! read. Never computes with a number.
 
 use std::borrow::Cow;
 use std::ops::Range;

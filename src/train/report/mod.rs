@@ -67,8 +67,7 @@ impl Report {
         let kind = TargetKind::of(&config.target);
         let test = &trained.assessment.test;
         let (part, out_of_range) = (&dataset.test, &dataset.out_of_range);
-        let figures =
-            plots::all(config, history, out_of_range, part, &test.outcomes, &trained.fit);
+        let figures = plots::all(config, history, out_of_range, part, &test.outcomes, &trained.fit);
         let against = trained.assessment.against();
         let headline = capitalised(&headline(&test.figures, kind, against));
         let mut page = Page::new(&format!("{} {}", manifest.name, manifest.version));
@@ -112,8 +111,8 @@ impl Report {
     }
 }
 
-/// How often the inputs of each part are out of range, for the terminal, and what to do where that is
-/// often.
+/// How often the inputs of each part are out of range, for the terminal, and what to do where that
+/// is often.
 pub fn out_of_range(found: &OutOfRange) -> String {
     let mut said = format!(
         "windows with a value outside the range of the training part\n{}",
@@ -126,9 +125,9 @@ pub fn out_of_range(found: &OutOfRange) -> String {
         }
         let each = warned.iter().map(|(name, share)| format!("`{name}` {:.0} %", 100.0 * share));
         said += &format!(
-            "warning: out of range in more than {:.0} % of the {part} windows: {}. There the network \
-             extrapolates. Use features that mean the same at every level: change or log_return for a \
-             price, volume_change for a volume (docs/features.md)\n",
+            "warning: out of range in more than {:.0} % of the {part} windows: {}. There the \
+             network extrapolates. Use features that mean the same at every level: change or \
+             log_return for a price, volume_change for a volume (docs/features.md)\n",
             100.0 * WARNED_SHARE,
             each.collect::<Vec<_>>().join(", "),
         );
