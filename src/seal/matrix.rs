@@ -1,8 +1,8 @@
 //! Numbers in rows of one width, in memory or in a file.
 //!
-//! Owns both forms behind one way to read them. Promises that rows come back with the bits that were
-//! added, in either form, and that a matrix in a file takes memory for what is read at the moment
-//! alone. Never computes with a number.
+//! Owns both forms behind one way to read them. Promises that rows come back with the bits that
+//! were added, in either form, and that a matrix in a file takes memory only for what is being
+//! read. Never computes with a number.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -199,7 +199,7 @@ mod tests {
             assert_eq!(bits(&read), bits(&[row(5), row(6)].concat()));
             let rows: usize = matrix.blocks(3..count).map(|block| block.len() / 3).sum();
             assert_eq!(rows, count - 3);
-            let firsts = matrix.blocks(0..count).flat_map(|block| block.into_owned());
+            let firsts = matrix.blocks(0..count).flat_map(Cow::into_owned);
             assert!(firsts.step_by(3).enumerate().all(|(at, value)| value == at as f32));
             assert_eq!(matrix.blocks(4..4).count(), 0);
         }

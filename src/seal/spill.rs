@@ -1,12 +1,12 @@
 //! Files for what does not fit into memory.
 //!
-//! Owns where such files are and what became of them. A file has no name once it is made, so it ends
-//! with the process, whatever way that takes. It is written at its end and read anywhere; the page
-//! cache of the system decides how much of it is in memory.
+//! Owns where such files are and whether they work. A file loses its name as soon as it is made, so
+//! it ends with the process, also after a kill. It is written at its end and read anywhere; the
+//! page cache of the system decides how much of it is in memory.
 //!
 //! Promises: after a failure the bytes that are read are all 0xff, which is no number, and
-//! [`Spill::intact`] has the error. So readers need no error of their own, and whoever uses what was
-//! read asks once, at the end. Never interprets a byte.
+//! [`Spill::intact`] has the error. So readers need no error of their own, and what uses the bytes
+//! asks once, at the end. Never interprets a byte.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -57,8 +57,8 @@ pub enum LookAheadError {
 /// Compares the rows of `steps` with the rows of the same steps cut off at several places.
 ///
 /// `whole` gives some of the `count` rows of all steps, `[n, F]`, and `rows` hands each row of the
-/// steps that it is given to its last argument: one for each step but the first few. `features` names
-/// the F columns.
+/// steps that it is given to its last argument: one for each step but the first few. `features`
+/// names the F columns.
 ///
 /// # Errors
 /// [`LookAheadError`] at the first difference, or what `rows` fails with.

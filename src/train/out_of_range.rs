@@ -1,8 +1,9 @@
 //! How often the inputs of a part lie outside the range of the training part.
 //!
 //! Owns the count: for each feature and part, the windows with a value that the scaler did not see.
-//! Such a forecast is `out_of_range`: the network extrapolates. Promises one pass over the rows, and
-//! that all windows of a part count, whatever `window.stride` leaves out. Never changes a value.
+//! Such a forecast is `out_of_range`: the network extrapolates. Promises one pass over the rows,
+//! and that all windows of a part count, also those that `window.stride` leaves out. Never changes
+//! a value.
 
 use std::ops::Range;
 

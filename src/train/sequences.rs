@@ -1,7 +1,7 @@
 //! Whole histories ready for a network that carries its state.
 //!
-//! Owns: which rows are those of each symbol from the beginning of its history on, and which place in
-//! them an example has. Shares the rows.
+//! Owns: which rows are those of each symbol from the beginning of its history on, and which place
+//! in them an example has. Shares the rows.
 //!
 //! Promises: rows stand in the order of time, without gaps; `gather` lays stretches of several
 //! sequences out step by step, `x [T, B, F]`, as the network wants them, with the columns of the

@@ -1,5 +1,5 @@
-//! No allocation per step, from a record's bytes to a forecast's bytes, counted; and what a fit of a
-//! long history takes at its peak.
+//! No allocation per step, from a record's bytes to a forecast's bytes, counted; and what a fit of
+//! a long history takes at its peak.
 //!
 //! The counts are per thread, because the other tests of this binary run beside these. ONNX
 //! Runtime's own memory is its own affair: it does not come from Rust's allocator.
@@ -31,8 +31,8 @@ use crate::support::{repository, runtime};
 thread_local! {
     // Constant and without a destructor, so that reading it never allocates.
     static COUNT: Cell<u64> = const { Cell::new(0) };
-    /// Bytes that this thread allocated and did not free, and the most that they ever were. A thread
-    /// that frees what another one allocated goes below zero.
+    /// Bytes that this thread allocated and did not free, and the most that they ever were. A
+    /// thread that frees what another one allocated goes below zero.
     static BYTES: Cell<isize> = const { Cell::new(0) };
     static BYTES_PEAK: Cell<isize> = const { Cell::new(0) };
 }
@@ -245,22 +245,20 @@ fn no_step_of_the_native_runtime_allocates_once_warm() {
     assert_no_step_allocates(&NativeRuntime::new());
 }
 
-/// The limits are twice what was measured. The fit itself runs on this thread alone, where bytes are
-/// counted; each part of it takes memory for its examples, and the steps and rows of a history that is
-/// in files take none.
+/// Bytes are counted on this thread, so the fit runs on it alone. What is made of the examples
+/// takes memory, and the steps and rows of a history in files take none.
 #[cfg(feature = "train")]
 #[test]
 fn a_fit_of_a_long_history_takes_few_bytes_for_each_row_where_it_is_in_files() {
-    const ROWS: usize = 200_000;
     let folder = tempfile::tempdir().unwrap();
-    let mut history = "symbol,time,close,volume\n".to_owned();
-    for at in 0..ROWS {
-        let close = 100.0 + (at as f64 * 0.37).sin() + (at as f64 * 1e-3).sin();
-        let time = 1_362_148_200_000 + at * 60_000;
-        history += &format!("A,{time},{close:.4},{}\n", 1000 + at * 37 % 400);
-    }
-    std::fs::write(folder.path().join("minutes.csv"), history).unwrap();
-    let peak = |memory_bytes_max: usize| {
+    let peak = |rows: usize, memory_bytes_max: usize| {
+        let mut history = "symbol,time,close,volume\n".to_owned();
+        for at in 0..rows {
+            let close = 100.0 + (at as f64 * 0.37).sin() + (at as f64 * 1e-3).sin();
+            let time = 1_362_148_200_000 + at * 60_000;
+            history += &format!("A,{time},{close:.4},{}\n", 1000 + at * 37 % 400);
+        }
+        std::fs::write(folder.path().join("minutes.csv"), history).unwrap();
         let text = format!(
             "model.name = 'long'\nmodel.root = 'models'\ndata.path = 'minutes.csv'\n\
              data.memory_bytes_max = {memory_bytes_max}\nstep.interval_seconds = 60\n\
@@ -275,12 +273,14 @@ fn a_fit_of_a_long_history_takes_few_bytes_for_each_row_where_it_is_in_files() {
         peak_bytes(|| {
             let job = Job::prepare(config).unwrap();
             let trained = job.run_once(1, &mut |_| ControlFlow::Continue(())).unwrap();
-            assert_eq!(trained.draft.manifest.training.known().unwrap().windows, 127_996);
+            let learned = trained.draft.manifest.training.known().unwrap().windows;
+            assert!(learned as usize > rows / 2, "{learned} windows");
         })
     };
-    let (files, memory) = (peak(0), peak(usize::MAX >> 24));
-    assert!(files < 60 * ROWS, "{files} bytes in files, {memory} in memory");
-    assert!(memory > 200 * ROWS, "{memory} bytes: the count sees what is in memory");
+    // 50 were measured in files, and 300 in memory.
+    let (files, memory) = (peak(200_000, 0), peak(20_000, 1 << 40));
+    assert!(files < 60 * 200_000, "{files} bytes");
+    assert!(memory > 200 * 20_000, "{memory} bytes: the count sees what is in memory");
 }
 
 #[test]

@@ -32,7 +32,8 @@ pub fn fit(width: usize, series: &[&[f32]], span: [UnixNanos; 2]) -> Option<Dist
 }
 
 /// The same of series that come block by block: `blocks` gives those of one series, which has
-/// `lengths` rows. They are read once for each feature and once more, and a column of one feature is in memory.
+/// `lengths` rows. They are read once for each feature and once more, and the column of one feature
+/// is in memory.
 pub fn fit_blocks<B: Deref<Target = [f32]>, I: Iterator<Item = B>>(
     width: usize,
     lengths: &[usize],

@@ -184,8 +184,8 @@ impl History {
         Self { series, data_sha256: self.data_sha256.clone() }
     }
 
-    /// Where this history is kept in files, and everything that is made of it; `None` where it is in
-    /// memory.
+    /// Where this history is kept in files, and everything that is made of it; `None` where it is
+    /// in memory.
     pub fn spill(&self) -> Option<&Spill> {
         self.series.iter().find_map(|series| series.steps.spill())
     }
@@ -333,7 +333,8 @@ impl<'r> Growing<'r> {
         Self { rule, file: None, count: 0, symbols: Vec::new(), index: HashMap::new() }
     }
 
-    /// Takes a row; returns the index of its symbol. `scan` begins the search for jumps in a new one.
+    /// Takes a row; returns the index of its symbol. `scan` begins the search for jumps in a new
+    /// one.
     fn push(
         &mut self,
         rule: &StepRule,

@@ -1,8 +1,8 @@
 //! The steps of one symbol, in memory or in a file.
 //!
-//! Owns both forms behind one way to read them. Promises that a step comes back with every bit, that
-//! a part of the steps shares the memory or the file of the whole, and that steps in a file take
-//! memory for one block of them at a time. Never changes a step.
+//! Owns both forms behind one way to read them. Promises that a step comes back with every bit,
+//! that a part of the steps shares the memory or the file of the whole, and that steps in a file
+//! take memory for one block of them at a time. Never changes a step.
 
 use std::fmt;
 use std::ops::{Bound, Range, RangeBounds};
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use crate::core::domain::{Fields, Step, UnixNanos};
 use crate::seal::spill::{Spill, SpillFile};
 
-/// Steps that are read and written at once, where they are in a file. A symbol whose steps are still
-/// read has as many in memory.
+/// Steps that are read and written at once, where they are in a file. While a history is read, each
+/// symbol has as many in memory.
 const BLOCK_STEPS: usize = 256;
 
 /// Bytes of a step before its fields: the time, which fields there are, and two flags.

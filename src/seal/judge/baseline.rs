@@ -25,7 +25,8 @@ const PENALTY: f64 = 1e-4;
 /// The half-lives, in steps, of which the best on the training part is taken.
 const HALF_LIVES: [u32; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
-/// The steps of every series, of which baselines read what truths are made of, and what is forecast.
+/// The steps of every series, of which baselines read what truths are made of, and what is
+/// forecast.
 #[derive(Clone, Debug)]
 pub struct Courses {
     baselines: Baselines,

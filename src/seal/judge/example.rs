@@ -1,7 +1,7 @@
 //! One window and what came true after it, and lists of them.
 //!
-//! Owns the record and its list. Promises that a list takes 24 bytes for an example, in memory or in
-//! a file. Never holds the rows of the window: `windows` does.
+//! Owns the record and its list. Promises that a list takes 24 bytes for an example, in memory or
+//! in a file. Never holds the rows of the window: `windows` does.
 
 use std::fmt;
 

@@ -38,7 +38,8 @@ impl ScalerPer {
 pub(super) fn window(mut section: Section<'_>, target: &Target) -> Window {
     let steps = section.count("steps", 1, STEPS_MAX);
     let usual_features = !section.contains("features");
-    let features = if usual_features { usual(target) } else { section.texts("features") };
+    let named = section.texts("features");
+    let features = if usual_features { usual(target) } else { named };
     let extra_fields = section.texts("extra_fields");
     if let Err(error) = RawFeatures::new(&features, &extra_fields, target.label()) {
         section.problem("features", error);
@@ -52,8 +53,8 @@ pub(super) fn window(mut section: Section<'_>, target: &Target) -> Window {
 }
 
 /// The features of a target for which none are named. They mean the same at every level of price
-/// and volume, so that later years stay within the range of the training part. A forecast of a level
-/// needs the level itself.
+/// and volume, so that later years stay within the range of the training part. A forecast of a
+/// level needs the level itself.
 fn usual(target: &Target) -> Vec<String> {
     let features = match target {
         Target::NextReturn | Target::NextDirection => vec!["change", "volume_change"],

@@ -112,8 +112,8 @@ impl Report {
     }
 }
 
-/// How often the inputs of each part are out of range, for the terminal, and what to do where that is
-/// often.
+/// How often the inputs of each part are out of range, for the terminal, and what to do where that
+/// is often.
 pub fn out_of_range(found: &OutOfRange) -> String {
     let mut said = format!(
         "windows with a value outside the range of the training part\n{}",
@@ -126,9 +126,9 @@ pub fn out_of_range(found: &OutOfRange) -> String {
         }
         let each = warned.iter().map(|(name, share)| format!("`{name}` {:.0} %", 100.0 * share));
         said += &format!(
-            "warning: out of range in more than {:.0} % of the {part} windows: {}. There the network \
-             extrapolates. Use features that mean the same at every level: change or log_return for a \
-             price, volume_change for a volume (docs/features.md)\n",
+            "warning: out of range in more than {:.0} % of the {part} windows: {}. There the \
+             network extrapolates. Use features that mean the same at every level: change or \
+             log_return for a price, volume_change for a volume (docs/features.md)\n",
             100.0 * WARNED_SHARE,
             each.collect::<Vec<_>>().join(", "),
         );
