@@ -64,8 +64,8 @@ impl Default for Weights {
 }
 
 impl Weights {
-    /// A graph that holds the weights and reads so many columns. Its layers fit the manifest and are
-    /// never run.
+    /// A graph that holds the weights and reads so many columns. Its layers fit the manifest and
+    /// are never run.
     fn graph(self, inputs: usize) -> WrittenGraph {
         let mut writer = GraphWriter::new("null", inputs, 1, true);
         let lstm = LstmWeights {

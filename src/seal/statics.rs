@@ -1,7 +1,7 @@
 //! Static numbers of symbols: a small table that a configuration names.
 //!
-//! Owns its form, `symbol,NAME,...` with a line for each symbol, and its scaler. Promises that every
-//! problem is named with its line, all at once. Never knows which symbols a history has.
+//! Owns its form, `symbol,NAME,...` with a line for each symbol, and its scaler. Promises that
+//! every problem is named with its line, all at once. Never knows which symbols a history has.
 
 use std::collections::BTreeMap;
 

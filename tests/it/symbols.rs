@@ -8,6 +8,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use tickcast::core::domain::UnixNanos;
+use tickcast::engine::model::Bundle;
 use tickcast::engine::model::manifest::Manifest;
 use tickcast::engine::wire::forecast::ForecastRecord;
 use tickcast::train::config;
@@ -182,7 +183,7 @@ fn as_unknown() -> impl Iterator<Item = Row> {
 fn a_learned_table_tells_apart_what_no_feature_does_and_is_served_as_it_was_trained() {
     let blind = Trained::new("");
     let told = Trained::new("network.embedding = 2\n");
-    assert!(told.loss() < blind.loss() / 20.0, "with {}, without {}", told.loss(), blind.loss());
+    assert!(told.loss() < blind.loss() / 1000.0, "with {}, without {}", told.loss(), blind.loss());
     assert_eq!(blind.manifest.symbols, None);
     let symbols = told.manifest.symbols.as_ref().unwrap();
     assert_eq!((symbols.count, symbols.embedding, symbols.statics.len()), (3, 2, 0));
@@ -235,7 +236,7 @@ fn a_daemon_serves_each_symbol_by_its_entry_and_goes_on_after_a_restart() {
 fn static_numbers_serve_symbols_that_were_never_trained_on() {
     let told = Trained::new("window.statics = 'FOLDER/sizes.csv'\n");
     let blind = Trained::new("");
-    assert!(told.loss() < blind.loss() / 20.0, "with {}, without {}", told.loss(), blind.loss());
+    assert!(told.loss() < blind.loss() / 1000.0, "with {}, without {}", told.loss(), blind.loss());
     let symbols = told.manifest.symbols.as_ref().unwrap();
     assert_eq!(
         (symbols.count, symbols.embedding, &symbols.statics[..]),
@@ -255,9 +256,30 @@ fn static_numbers_serve_symbols_that_were_never_trained_on() {
 }
 
 #[test]
+fn scalers_of_symbols_are_served_as_they_were_fitted() {
+    let told = Trained::new("window.scaler_per = 'symbol'\n");
+    let symbols = told.manifest.symbols.as_ref().unwrap();
+    assert_eq!((symbols.count, symbols.embedding, symbols.scalers), (3, 0, 3));
+    for (mode, runtime) in [("full", "onnxruntime"), ("sliding", "auto")] {
+        let said = told.replay(mode, runtime, all_rows());
+        assert_eq!(told.compare(&said, mode), told.values.len());
+    }
+    // Another table beside the same manifest is no part of this bundle.
+    let table = told.path("models/told/1/symbols.json");
+    let text = fs::read_to_string(&table).unwrap();
+    fs::write(&table, text.replace("LOW", "LOE")).unwrap();
+    let refused = Bundle::read(Path::new(&told.path("models/told/1"))).unwrap_err().to_string();
+    assert!(refused.contains("manifest.json: symbols.sha256 is"), "{refused}");
+    fs::remove_file(&table).unwrap();
+    let refused = Bundle::read(Path::new(&told.path("models/told/1"))).unwrap_err().to_string();
+    assert!(refused.contains("symbols.json: "), "{refused}");
+}
+
+#[test]
 fn a_carried_state_is_trained_and_served_with_the_columns_of_the_symbol() {
     let told = Trained::new(
-        "network.state = 'carried'\nnetwork.embedding = 2\nwindow.statics = 'FOLDER/sizes.csv'\n",
+        "network.state = 'carried'\nnetwork.embedding = 2\n\
+         window.statics = 'FOLDER/sizes.csv'\nwindow.scaler_per = 'symbol'\n",
     );
     for runtime in ["onnxruntime", "auto"] {
         let said = told.replay("carried", runtime, all_rows());
@@ -279,7 +301,8 @@ fn a_symbol_without_static_numbers_is_named() {
          data.columns = 'symbol=symbol,time=day,x=x,y=y'\n\
          window.steps = 4\nwindow.features = ['x']\nwindow.extra_fields = ['x', 'y']\n\
          window.statics = '{0}/sizes.csv'\n\
-         target.kind = 'next_value'\ntarget.field = 'y'\n",
+         target.kind = 'next_value'\ntarget.field = 'y'\n\
+         forecast.buy_above = 100\nforecast.sell_below = -100\n",
         folder.path().display()
     );
     fs::write(path("train.toml"), settings).unwrap();

@@ -2,8 +2,8 @@
 //!
 //! Owns every setting of a training run. Promises that all problems are reported at once, each
 //! with its key, and that a [`TrainConfig`] that exists is consistent in itself. Never reads the
-//! environment, so that a file, the table of static numbers that it names and the data are the whole
-//! recipe, and never opens the data.
+//! environment, so that a file, the table of static numbers that it names and the data are the
+//! whole recipe, and never opens the data.
 
 mod fit;
 mod network;

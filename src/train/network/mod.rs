@@ -436,8 +436,8 @@ impl Workspace {
         &mut self.input
     }
 
-    /// Sets the row of each window of the next run in the table of symbols; `None` for one without a
-    /// row. Needed where the network has such a table.
+    /// Sets the row of each window of the next run in the table of symbols; `None` for one without
+    /// a row. Needed where the network has such a table.
     pub fn set_symbols(&mut self, symbols: impl Iterator<Item = Option<u32>>) {
         self.symbols.clear();
         self.symbols.extend(symbols);

@@ -6,8 +6,8 @@ use std::ops::Range;
 use super::super::tests::{Driven, LIMITS, MODES, PARTITION, place, served};
 use super::super::{Haste, Inherited, Pushed};
 use super::*;
-use crate::core::domain::Forecast;
-use crate::core::features::{RowStatus, SymbolTable};
+use crate::core::domain::{Forecast, Quality};
+use crate::core::features::{ColumnRange, RowStatus, Scaler, SymbolTable};
 use crate::core::window::RowFacts;
 use crate::engine::model::manifest::Mode;
 use crate::engine::model::{Bundle, Heritage};
@@ -151,6 +151,47 @@ fn windows_go_over_to_a_version_with_another_table_exactly() {
             let first = 9 - (WARM_UP_STEPS + WINDOW_STEPS) as i64;
             let expected = expected(&new, mode, symbol, first..12);
             assert_eq!(values(&after.of_symbol(symbol)), expected[1..], "{mode} {symbol}");
+        }
+    }
+}
+
+#[test]
+fn only_symbols_with_another_scaler_are_scaled_over() {
+    let minmax = |most: f64| {
+        let range = |feature: &str, min, max| ColumnRange { feature: feature.into(), min, max };
+        let columns = vec![range("close", 0.0, most), range("change", -0.5, 0.5)];
+        Scaler::Minmax { low: -1.0, high: 1.0, columns }
+    };
+    let with = |version: &str, of_b: f64| {
+        let mut manifest = manifest(&[Mode::Full, Mode::Sliding]);
+        manifest.version = version.to_owned();
+        let own = [("A", 100.0), ("B", of_b)].map(|(name, most)| (name.to_owned(), minmax(most)));
+        let table = table([0.5, -0.25, 0.125]).with_scalers(BTreeMap::from(own));
+        draft_for(manifest, Weights::default(), Some(table)).into_bundle().unwrap()
+    };
+    let (old, new) = (with("1", 100.0), with("2", 400.0));
+    let features = &old.plans().features;
+    let heritage = Heritage::between(old.manifest(), new.manifest(), features);
+    assert!(matches!(heritage, Heritage::Rescaled { .. }));
+    assert!(matches!(Heritage::between(old.manifest(), old.manifest(), features), Heritage::Rows));
+    // Without its table, nothing is known of how the rows of the old version were scaled.
+    let blind = old.manifest().plans().unwrap().features;
+    let nothing = Heritage::between(old.manifest(), new.manifest(), &blind);
+    assert!(matches!(nothing, Heritage::Nothing { because: "the scalers of symbols" }));
+    let mode = Mode::Sliding;
+    let mut before = Driven::of(&old, mode, LIMITS);
+    ["A", "B", "C"].iter().for_each(|symbol| before.run(symbol, 0..9));
+    let mut after = Driven::of(&new, mode, LIMITS);
+    after.engine.inherit(&before.engine, &heritage).unwrap();
+    for (symbol, quality) in [("A", Quality::Full), ("B", Quality::Patched), ("C", Quality::Full)] {
+        after.run(symbol, 9..10);
+        let forecast = after.of_symbol(symbol)[0];
+        assert_eq!(forecast.quality, quality, "{symbol}");
+        let first = 9 - (WARM_UP_STEPS + WINDOW_STEPS - 1) as i64;
+        let expected = expected(&new, mode, symbol, first..10)[0];
+        assert!((forecast.value - expected).abs() < 1e-6, "{symbol}");
+        if quality == Quality::Full {
+            assert_eq!(forecast.value.to_bits(), expected.to_bits(), "{symbol}");
         }
     }
 }
