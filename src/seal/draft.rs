@@ -81,6 +81,7 @@ pub(super) fn draft(parts: &Parts<'_>, runtime: &dyn Runtime) -> Result<Draft, V
         graph,
         signal: config.signal,
         interval: parts.assessment.interval,
+        outputs: Vec::new(),
         exactness: Some(parts.exactness),
         origin: Some(Origin {
             onnx_sha256: foreign.sha256.clone(),

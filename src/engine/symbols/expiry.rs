@@ -353,6 +353,7 @@ impl Engine {
             places.swap_remove(index);
             self.index.remove(&forgotten.name);
             self.scores.swap_remove(id);
+            self.outputs.swap_remove(id);
             self.shift.iter_mut().for_each(|book| book.swap_remove(id));
             if let Some(moved) = self.symbols.get(index) {
                 self.index.insert(moved.name.clone(), id);

@@ -77,6 +77,7 @@ impl Job {
             graph: exported.graph,
             signal: config.signal,
             interval,
+            outputs: Vec::new(),
             exactness: None,
             origin: None,
             training: Known::Is(TrainingSpec {
