@@ -57,6 +57,21 @@ pub struct Dataset {
     pub training_span: (UnixNanos, UnixNanos),
     /// The distribution of its rows; `None` where they are too few.
     pub distribution: Option<DistributionSpec>,
+    /// What the outputs behind the first forecast.
+    pub further: Vec<FurtherTarget>,
+}
+
+/// What an output behind the first forecasts: the target over another horizon.
+#[derive(Clone, Debug)]
+pub struct FurtherTarget {
+    /// How many steps ahead.
+    pub horizon_steps: usize,
+    /// Labels to model units.
+    pub target_scaler: Scaler,
+    /// What baselines read of the steps of every series.
+    pub courses: Courses,
+    /// What came true after the windows of the training, the validation and the test part.
+    pub examples: [Vec<Example>; 3],
 }
 
 /// One part of the history.
@@ -187,16 +202,19 @@ impl Dataset {
         };
         let parts = [parts(0), parts(1), parts(2)];
 
-        let examples = |at: usize| examples(history, &rows, &parts[at], truth, config);
-        let examples = [examples(0)?, examples(1)?, examples(2)?];
+        let of = |horizon: usize| {
+            let examples = |at| examples(history, &rows, &parts[at], truth, config, horizon);
+            Ok::<_, DatasetError>([examples(0)?, examples(1)?, examples(2)?])
+        };
+        let examples = of(config.horizon_steps)?;
         for (at, examples) in examples.iter().take(parts_needed).enumerate() {
             if examples.is_empty() {
                 return Err(DatasetError::TooShort {
                     part: PARTS[at],
                     rows: parts[at].iter().map(Range::len).sum(),
-                    needed: config.window_steps + config.horizon_steps,
+                    needed: config.window_steps + config.longest_horizon(),
                     window: config.window_steps,
-                    horizon: config.horizon_steps,
+                    horizon: config.longest_horizon(),
                 });
             }
         }
@@ -215,18 +233,30 @@ impl Dataset {
             look_ahead::check(&series.symbol, &series.steps, &config.features, whole, rows)?;
         }
         let single = target_scaler.single()?;
+        let kind = TargetKind::of(&config.target);
+        let further = config.outputs.further_horizons.iter().map(|horizon| {
+            let examples = of(*horizon)?;
+            let truths = examples[0].iter().map(|example| example.truth).collect();
+            let target_scaler = fit_target_scaler(&config.target, truths)?;
+            let steps = history.series.iter().map(|series| series.steps.as_slice());
+            let courses = Courses::new(steps, truth, kind, *horizon);
+            Ok(FurtherTarget { horizon_steps: *horizon, target_scaler, courses, examples })
+        });
+        let further: Vec<FurtherTarget> = further.collect::<Result<_, DatasetError>>()?;
         let [training, validation, test] = examples;
         let part = |at: usize, examples: Vec<Example>| {
             let windows = windows(&rows, &scaled, &parts[at], &examples, single, config);
+            let windows = with_further_labels(windows, &further, at)?;
             let place = |Example { series, step, .. }: &Example| Place {
                 sequence: *series,
                 row: step - rows[*series].first_step,
             };
-            Part { windows, places: examples.iter().map(place).collect(), examples }
+            let places = examples.iter().map(place).collect();
+            Ok::<_, ScalerError>(Part { windows, places, examples })
         };
         let training_span = span(history, &rows, &parts[0]);
         let distribution = distribution(&scaled, &parts[0], config.features.len(), training_span);
-        let parts = [part(0, training), part(1, validation), part(2, test)];
+        let parts = [part(0, training)?, part(1, validation)?, part(2, test)?];
         let sequences = (config.state == StateRule::Carried).then(|| {
             let mut sequences = Sequences::new(config.features.len());
             scaled.into_iter().for_each(|rows| sequences.push(rows));
@@ -234,7 +264,6 @@ impl Dataset {
         });
         let [training, validation, test] = parts;
         let steps = history.series.iter().map(|series| series.steps.as_slice());
-        let kind = TargetKind::of(&config.target);
         let courses = Courses::new(steps, truth, kind, config.horizon_steps);
         Ok(Self {
             scaler,
@@ -246,6 +275,7 @@ impl Dataset {
             sequences,
             training_span,
             distribution,
+            further,
         })
     }
 
@@ -368,22 +398,24 @@ fn rows_between(series: &Series, rows: &Rows, between: Range<UnixNanos>) -> Rang
     before(between.start)..before(between.end)
 }
 
-/// All examples of one part whose window and label lie inside it.
+/// All examples of one part whose window and labels lie inside it, with what came true over one of
+/// the horizons. They are of the same windows for each of them.
 fn examples(
     history: &History,
     rows: &[Rows],
     part: &[Range<usize>],
     truth: Truth,
     config: &TrainConfig,
+    horizon: usize,
 ) -> Result<Vec<Example>, DatasetError> {
-    let (window, horizon) = (config.window_steps, config.horizon_steps);
+    let (window, longest) = (config.window_steps, config.longest_horizon());
     let mut examples = Vec::new();
     for (index, series) in history.series.iter().enumerate() {
         let Range { start, end } = part[index];
         let first_step = rows[index].first_step;
         // The naive forecast looks back as far as the label looks ahead.
-        let first = (start + window - 1).max(horizon.saturating_sub(first_step));
-        for row in first..end.saturating_sub(horizon) {
+        let first = (start + window - 1).max(longest.saturating_sub(first_step));
+        for row in first..end.saturating_sub(longest) {
             let step = first_step + row;
             let fields = |step: usize| &series.steps[step].fields;
             let later = &series.steps[step + horizon];
@@ -467,6 +499,27 @@ fn windows(
         windows.push_window(start, &[target.apply(example.truth) as f32]);
     }
     windows
+}
+
+/// The windows of the part at a place with a label for each horizon.
+fn with_further_labels(
+    windows: Windows,
+    further: &[FurtherTarget],
+    part: usize,
+) -> Result<Windows, ScalerError> {
+    if further.is_empty() {
+        return Ok(windows);
+    }
+    let scalers: Vec<SingleScaler> =
+        further.iter().map(|target| target.target_scaler.single()).collect::<Result<_, _>>()?;
+    let mut labels = Vec::with_capacity(windows.len() * (1 + further.len()));
+    for (at, first) in windows.labels().iter().enumerate() {
+        labels.push(*first);
+        for (target, scaler) in further.iter().zip(&scalers) {
+            labels.push(scaler.apply(target.examples[part][at].truth) as f32);
+        }
+    }
+    Ok(windows.with_labels(1 + further.len(), labels))
 }
 
 /// The distribution of the rows of one part.

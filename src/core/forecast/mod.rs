@@ -22,7 +22,7 @@ use crate::core::features::{Scaler, ScalerError, SingleScaler};
 use crate::core::step::Calendar;
 
 pub use kinds::ForecastKinds;
-pub use output::{Finished, MEDIAN, OutputKind, OutputPlan, levels_problem};
+pub use output::{Finished, MEDIAN, OutputKind, OutputPlan, OutputReader, levels_problem};
 pub use possible::{Limits, Possible};
 pub use target::{TARGET_KINDS, Target, TargetError, Truth};
 pub use target_kind::TargetKind;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::distribution::{normal_quantile, scale};
 use super::{ForecastPlan, Output, WindowFacts};
 use crate::core::domain::{Forecast, LEVELS_MAX, Quantiles};
+use crate::core::features::SingleScaler;
 
 /// The level of the value.
 pub const MEDIAN: f64 = 0.5;
@@ -68,17 +69,24 @@ pub fn levels_problem(levels: &[f64]) -> Option<String> {
     }
 }
 
-/// Everything that turns the columns of one output into one forecast: shared and immutable.
+/// How the columns of one output are read.
 #[derive(Clone, Debug)]
-pub struct OutputPlan {
+pub struct OutputReader {
     kind: OutputKind,
-    /// The place among the outputs.
-    index: u8,
-    horizon_steps: u32,
     columns: Vec<usize>,
     levels: Vec<f64>,
     /// The quantiles of the standard form of the distribution, by level.
     standard: Vec<f64>,
+    scaler: SingleScaler,
+}
+
+/// Everything that turns the columns of one output into one forecast: shared and immutable.
+#[derive(Clone, Debug)]
+pub struct OutputPlan {
+    /// The place among the outputs.
+    index: u8,
+    horizon_steps: u32,
+    reader: OutputReader,
     forecast: ForecastPlan,
 }
 
@@ -89,6 +97,43 @@ pub struct Finished {
     pub forecast: Option<Forecast>,
     /// Whether quantiles of the model crossed and were rearranged.
     pub crossed: bool,
+}
+
+impl OutputReader {
+    /// A reader of as many columns as the kind has, and of levels without a [`levels_problem`].
+    pub fn new(
+        kind: OutputKind,
+        columns: Vec<usize>,
+        levels: Vec<f64>,
+        scaler: SingleScaler,
+    ) -> Self {
+        let standard = match kind {
+            OutputKind::Value | OutputKind::Quantiles => Vec::new(),
+            OutputKind::Gaussian => levels.iter().map(|level| normal_quantile(*level)).collect(),
+        };
+        Self { kind, columns, levels, standard, scaler }
+    }
+
+    /// The place of the median among the quantiles.
+    pub fn median(&self) -> usize {
+        self.levels.iter().position(|level| *level == MEDIAN).unwrap_or_default()
+    }
+
+    /// The model's own quantiles in the target's unit, as they come; `None` for an output without.
+    pub fn quantiles(&self, row: &[f32]) -> Option<Quantiles> {
+        let number = |at: usize| f64::from(row[self.columns[at]]);
+        let invert = |number: f64| self.scaler.invert(number);
+        match self.kind {
+            OutputKind::Value => None,
+            OutputKind::Quantiles => {
+                Some(Quantiles::of((0..self.columns.len()).map(|at| invert(number(at)))))
+            }
+            OutputKind::Gaussian => {
+                let (mean, deviation) = (number(0), scale(number(1)));
+                Some(Quantiles::of(self.standard.iter().map(|at| invert(mean + deviation * at))))
+            }
+        }
+    }
 }
 
 impl OutputPlan {
@@ -103,11 +148,8 @@ impl OutputPlan {
         forecast: ForecastPlan,
     ) -> Self {
         let forecast = if kind.has_levels() { forecast.with_spread() } else { forecast };
-        let standard = match kind {
-            OutputKind::Value | OutputKind::Quantiles => Vec::new(),
-            OutputKind::Gaussian => levels.iter().map(|level| normal_quantile(*level)).collect(),
-        };
-        Self { kind, index, horizon_steps, columns, levels, standard, forecast }
+        let reader = OutputReader::new(kind, columns, levels, forecast.scaler);
+        Self { index, horizon_steps, reader, forecast }
     }
 
     /// How many steps ahead it looks.
@@ -117,7 +159,7 @@ impl OutputPlan {
 
     /// The levels of its quantiles.
     pub fn levels(&self) -> &[f64] {
-        &self.levels
+        &self.reader.levels
     }
 
     /// What its value becomes.
@@ -128,38 +170,19 @@ impl OutputPlan {
     /// Turns a row of the model's output into a forecast. `stretches` say, by level, how many times
     /// as far from the median a quantile is published; none leaves all where they are.
     pub fn finish(&self, row: &[f32], facts: &WindowFacts, stretches: &Quantiles) -> Finished {
-        let Some(mut quantiles) = self.quantiles(row) else {
-            let value = Output { value: row[self.columns[0]], ends: None };
+        let own = |forecast: Forecast| Forecast { output: self.index, ..forecast };
+        let Some(mut quantiles) = self.reader.quantiles(row) else {
+            let value = Output { value: row[self.reader.columns[0]], ends: None };
             let forecast = self.forecast.finish_output(value, facts);
-            return Finished { forecast: forecast.map(|it| self.own(it)), crossed: false };
+            return Finished { forecast: forecast.map(own), crossed: false };
         };
         if !quantiles.as_slice().iter().all(|quantile| quantile.is_finite()) {
             return Finished { forecast: None, crossed: false };
         }
         let crossed = quantiles.rearrange();
-        let median = self.levels.iter().position(|level| *level == MEDIAN).unwrap_or_default();
+        let median = self.reader.median();
         let forecast = self.forecast.finish_spread(&quantiles, median, stretches, facts);
-        Finished { forecast: forecast.map(|it| self.own(it)), crossed }
-    }
-
-    /// The model's own quantiles in the target's unit, as they come; `None` for an output without.
-    pub fn quantiles(&self, row: &[f32]) -> Option<Quantiles> {
-        let number = |at: usize| f64::from(row[self.columns[at]]);
-        let invert = |number: f64| self.forecast.scaler.invert(number);
-        match self.kind {
-            OutputKind::Value => None,
-            OutputKind::Quantiles => {
-                Some(Quantiles::of((0..self.columns.len()).map(|at| invert(number(at)))))
-            }
-            OutputKind::Gaussian => {
-                let (mean, deviation) = (number(0), scale(number(1)));
-                Some(Quantiles::of(self.standard.iter().map(|at| invert(mean + deviation * at))))
-            }
-        }
-    }
-
-    fn own(&self, forecast: Forecast) -> Forecast {
-        Forecast { output: self.index, ..forecast }
+        Finished { forecast: forecast.map(own), crossed }
     }
 }
 

@@ -67,6 +67,13 @@ impl Windows {
         &self.labels
     }
 
+    /// The same windows with these labels `[n, K]` in the place of theirs.
+    #[must_use]
+    pub fn with_labels(self, outputs: usize, labels: Vec<f32>) -> Self {
+        assert_eq!(labels.len(), self.starts.len() * outputs, "labels of all windows");
+        Self { outputs, labels, ..self }
+    }
+
     /// The labels, to put them into another order.
     pub fn labels_mut(&mut self) -> &mut [f32] {
         &mut self.labels

@@ -2,13 +2,18 @@
 
 use std::path::PathBuf;
 
+use super::outputs::OutputsConfig;
 use crate::core::forecast::Target;
 use crate::ports::section::Section;
 use crate::train::fit::Recipe;
 use crate::train::fit::loss::Loss;
 
 /// Reads the section; with the recipe comes the folder of its checkpoint.
-pub(super) fn fit(mut section: Section<'_>, target: &Target) -> (Recipe, PathBuf) {
+pub(super) fn fit(
+    mut section: Section<'_>,
+    target: &Target,
+    outputs: &OutputsConfig,
+) -> (Recipe, PathBuf) {
     let seed = section.count("seed", 0, i64::MAX as usize);
     let recipe = Recipe {
         epochs: section.count("epochs_max", 1, 1_000_000),
@@ -16,7 +21,7 @@ pub(super) fn fit(mut section: Section<'_>, target: &Target) -> (Recipe, PathBuf
         patience: section.count("patience", 1, 1_000_000),
         learning_rate: section.number("learning_rate", "above 0", |rate| rate > 0.0),
         clip_norm: section.number("clip_norm", "at least 0", |norm| norm >= 0.0),
-        loss: loss(&mut section, target),
+        loss: loss(&mut section, target, outputs),
         seed: seed as u64,
         lanes: section.count("lanes", 1, 64),
     };
@@ -26,7 +31,7 @@ pub(super) fn fit(mut section: Section<'_>, target: &Target) -> (Recipe, PathBuf
 }
 
 /// The loss that was asked for, or the usual one of the target.
-fn loss(section: &mut Section<'_>, target: &Target) -> Loss {
+fn loss(section: &mut Section<'_>, target: &Target, outputs: &OutputsConfig) -> Loss {
     let choices = [
         ("auto", None),
         ("mean_squared_error", Some(Loss::MeanSquaredError)),
@@ -36,6 +41,12 @@ fn loss(section: &mut Section<'_>, target: &Target) -> Loss {
     let chosen = section.choice("loss", &choices);
     let quantile = section.number("quantile", "between 0 and 1", |q| q > 0.0 && q < 1.0);
     let probability = target.is_probability();
+    if let Some(loss) = outputs.loss() {
+        if chosen.is_some() {
+            section.problem("loss", "must be `auto`: it follows from network.output");
+        }
+        return loss;
+    }
     match chosen {
         None if probability => Loss::BinaryCrossEntropy,
         None => Loss::MeanSquaredError,

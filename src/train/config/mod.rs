@@ -6,6 +6,7 @@
 
 mod fit;
 mod network;
+mod outputs;
 pub mod schedule;
 mod window;
 
@@ -18,6 +19,7 @@ use config::{File, FileFormat, Value};
 
 use self::fit::fit;
 use self::network::network;
+pub use self::outputs::OutputsConfig;
 use self::schedule::{Schedule, schedule};
 use self::window::{Window, window};
 use super::fit::Recipe;
@@ -31,7 +33,7 @@ use crate::ops::document::lines_of;
 use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
 use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
 use crate::seal::sections::{
-    CalendarChoice, DataConfig, STEPS_MAX, data, forecast, period_steps, step, unknown_field,
+    CalendarChoice, DataConfig, data, forecast, period_steps, step, unknown_field,
 };
 
 /// Every key with its default and the reason for it.
@@ -66,6 +68,8 @@ pub struct TrainConfig {
     pub target: Target,
     /// How many steps ahead.
     pub horizon_steps: usize,
+    /// What the network gives beside one value for that horizon.
+    pub outputs: OutputsConfig,
     /// The period of the seasonal baseline, 0 for none; `None` for that of the steps.
     pub period_steps: Option<u32>,
     /// How the history is divided.
@@ -90,6 +94,13 @@ pub struct TrainConfig {
     pub signal: SignalThresholds,
     /// When a backtest retrains.
     pub backtest: Schedule,
+}
+
+impl TrainConfig {
+    /// How many steps ahead the output looks that looks furthest.
+    pub fn longest_horizon(&self) -> usize {
+        self.outputs.further_horizons.iter().copied().fold(self.horizon_steps, usize::max)
+    }
 }
 
 /// Where the state before a row comes from; it decides which modes a model serves.
@@ -164,7 +175,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         data
     };
     let (step, step_rule, calendar) = step(root.section("step"));
-    let (target, horizon_steps) = {
+    let (target, horizon_steps, further_horizons) = {
         let mut section = root.section("target");
         let kind = section.choice("kind", &TARGET_KINDS.map(|kind| (kind, kind)));
         let field = section.optional_text("field");
@@ -173,9 +184,9 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
             section.problem(error.part, error.problem);
             Target::NextReturn
         });
-        let horizon_steps = section.count("horizon_steps", 1, STEPS_MAX);
+        let (horizon_steps, further) = outputs::horizons(&mut section);
         section.finish();
-        (target, horizon_steps)
+        (target, horizon_steps, further)
     };
     let Window { steps: window_steps, features, extra_fields, scaler } =
         window(root.section("window"), &target);
@@ -183,8 +194,11 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         root.problem(&format!("target.{}", error.part), error.problem);
     }
     let split = split(root.section("split"));
-    let (architecture, state) = network(root.section("network"), features.len(), &target);
-    let (recipe, work) = fit(root.section("fit"), &target);
+    let mut of_forecast = root.section("forecast");
+    let wanted = (outputs::levels(&mut of_forecast), further_horizons);
+    let (architecture, state, outputs) =
+        network(root.section("network"), features.len(), &target, wanted);
+    let (recipe, work) = fit(root.section("fit"), &target, &outputs);
     let (seeds, folds) = {
         let mut section = root.section("evaluate");
         let counts =
@@ -199,7 +213,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         folder
     };
-    let (coverage, signal) = forecast(root.section("forecast"), &target);
+    let (coverage, signal) = forecast(of_forecast, &target);
     let backtest = schedule(root.section("backtest"));
     root.finish();
     TrainConfig {
@@ -216,6 +230,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         scaler,
         target,
         horizon_steps,
+        outputs,
         period_steps,
         split,
         architecture,

@@ -1,16 +1,19 @@
 //! The section `[network]`: layers, and where their state comes from.
 
 use super::StateRule;
+use super::outputs::{OutputsConfig, output};
 use crate::core::forecast::Target;
 use crate::ports::section::Section;
 use crate::train::network::{Activation, Architecture, DenseShape, LstmShape};
 
-/// Reads the section for rows of `inputs` values.
+/// Reads the section for rows of `inputs` values; `wanted` are the levels of quantiles and the
+/// horizons behind the first.
 pub(super) fn network(
     mut section: Section<'_>,
     inputs: usize,
     target: &Target,
-) -> (Architecture, StateRule) {
+    wanted: (Vec<f64>, Vec<usize>),
+) -> (Architecture, StateRule, OutputsConfig) {
     const UNITS_MAX: usize = 4096;
     fn rate(section: &mut Section<'_>, name: &'static str) -> f32 {
         // A layer may leave its dropout out.
@@ -29,7 +32,7 @@ pub(super) fn network(
         layer.finish();
         shape
     });
-    let dense = section.sections("dense", |mut layer| {
+    let mut dense = section.sections("dense", |mut layer| {
         let activations = [
             ("linear", Activation::Linear),
             ("relu", Activation::Relu),
@@ -56,11 +59,7 @@ pub(super) fn network(
             section.problem(name, "needs at least one layer");
         }
     }
-    if let Some(last) = dense.last()
-        && last.units != 1
-    {
-        section.problem("dense", "the last layer gives the forecast, so it needs units = 1");
-    }
+    let outputs = output(&mut section, &mut dense, target, state, wanted);
     if let Some(last) = dense.last()
         && target.is_probability()
         && last.activation != Activation::Sigmoid
@@ -70,5 +69,5 @@ pub(super) fn network(
         section.problem("dense", problem);
     }
     section.finish();
-    (Architecture { inputs, lstm, attention, dense }, state)
+    (Architecture { inputs, lstm, attention, dense }, state, outputs)
 }

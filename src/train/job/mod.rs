@@ -168,7 +168,8 @@ impl Job {
         let recipe = Recipe { epochs: 0, patience: 0, ..recipe.clone() };
         let symbols: Vec<&str> = self.history.series.iter().map(|s| s.symbol.as_str()).collect();
         let read = (&self.history.data_sha256, symbols, &data.file, data.time_unit, step);
-        let labelled = (window_steps, features, scaler, target, horizon_steps, split);
+        let outputs = &self.config.outputs;
+        let labelled = (window_steps, features, scaler, target, horizon_steps, outputs, split);
         let version = env!("CARGO_PKG_VERSION");
         let text = format!("{version} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?}");
         Sha256::digest(text).into()

@@ -248,6 +248,7 @@ fn loss(loss: Loss) -> String {
         Loss::MeanSquaredError => "mean squared error".to_owned(),
         Loss::BinaryCrossEntropy => "binary cross-entropy".to_owned(),
         Loss::Quantile(quantile) => format!("pinball loss of the quantile {quantile}"),
+        Loss::Outputs(outputs) => outputs.to_string(),
     }
 }
 
