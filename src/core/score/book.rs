@@ -139,6 +139,16 @@ impl ScoreBook {
         self.recent.sums()
     }
 
+    /// Over the scores of all symbols that count, older ones with less weight.
+    pub fn whole(&self) -> (Sums, QuantileSums) {
+        let (mut sums, mut quantiles) = (Sums::default(), QuantileSums::default());
+        for group in &self.sums {
+            sums += group.sums;
+            quantiles += group.quantiles;
+        }
+        (sums, quantiles)
+    }
+
     /// The baseline that skill and verdicts are against.
     pub const fn against(&self) -> BaselineKind {
         self.plan.against()

@@ -362,7 +362,10 @@ impl Pipeline {
             let mut weights = engine.published_weights();
             forecasts.drain(..).try_for_each(|forecast| {
                 let symbol = engine.symbol(forecast.symbol);
-                kinds.count(&forecast);
+                // Kinds are counted of the first output, as forecasts are.
+                if forecast.output == 0 {
+                    kinds.count(&forecast);
+                }
                 buffer.clear();
                 encoder.encode(symbol.as_str(), &forecast, buffer);
                 if let Some(weights) = weights.next() {

@@ -154,13 +154,13 @@ impl OutputBooks {
 }
 
 impl Engine {
+    /// Whether the model lists outputs.
+    pub fn lists_outputs(&self) -> bool {
+        self.outputs.are_listed
+    }
+
     /// The scores of the outputs behind the first.
     pub fn further_scores(&self) -> &[ScoreBook] {
         &self.outputs.books
-    }
-
-    /// As [`Engine::further_scores`], to show what has changed.
-    pub fn further_scores_mut(&mut self) -> &mut [ScoreBook] {
-        &mut self.outputs.books
     }
 }

@@ -24,6 +24,7 @@ fn subject(target: Target) -> Subject {
         against: BaselineKind::Persistence,
         signals: SignalPlan::new(THRESHOLDS, kind),
         calendar: None,
+        outputs: Vec::new(),
     }
 }
 
