@@ -10,8 +10,9 @@ pub const SCALE_MIN: f64 = 1e-4;
 /// The degrees of freedom that a Student t distribution is above, so that it has a variance.
 pub const FREEDOM_MIN: f64 = 2.0;
 
-/// The most degrees of freedom: a distribution with more is the normal one within 1e-6.
-pub const FREEDOM_MAX: f64 = 1e6;
+/// The most degrees of freedom: with more, quantiles are those of the normal distribution within a
+/// thousandth.
+pub const FREEDOM_MAX: f64 = 1e4;
 
 /// `ln(1 + e^x)`, without overflow.
 pub fn softplus(x: f64) -> f64 {
@@ -114,6 +115,50 @@ pub fn normal_quantile(level: f64) -> f64 {
     if centred < 0.0 { -size } else { size }
 }
 
+/// The quantile of the Student t distribution with so many degrees of freedom, from 2 to
+/// [`FREEDOM_MAX`], at a level whose standard normal quantile is `normal`.
+///
+/// With `t = sqrt(freedom) tan(angle)` the probability between 0 and t is the integral of
+/// `cos^(freedom - 1)` up to the angle, times a constant. The integral is that of Gauss and Legendre
+/// with 16 points, and the angle is found by Newton's method. It begins at the normal quantile,
+/// which is nearer to zero, so that no step of it goes too far: the integral is concave. The
+/// relative error is below 1e-10 for levels from 0.005 to 0.995.
+pub fn student_t_quantile(level: f64, normal: f64, freedom: f64) -> f64 {
+    /// Halves of the points, and their weights.
+    const POINTS: [(f64, f64); 8] = [
+        (0.095_012_509_837_637_44, 0.189_450_610_455_068_64),
+        (0.281_603_550_779_258_9, 0.182_603_415_044_923_64),
+        (0.458_016_777_657_227_37, 0.169_156_519_395_002_65),
+        (0.617_876_244_402_643_8, 0.149_595_988_816_576_7),
+        (0.755_404_408_355_003, 0.124_628_971_255_534_07),
+        (0.865_631_202_387_831_8, 0.095_158_511_682_492_6),
+        (0.944_575_023_073_232_6, 0.062_253_523_938_647_456),
+        (0.989_400_934_991_649_9, 0.027_152_459_411_754_176),
+    ];
+    const STEPS_MAX: u32 = 16;
+    let constant = libm::lgamma(0.5 * (freedom + 1.0))
+        - libm::lgamma(0.5 * freedom)
+        - 0.5 * libm::log(std::f64::consts::PI);
+    let density =
+        |angle: f64| libm::exp(constant + (freedom - 1.0) * libm::log(libm::cos(angle)));
+    let wanted = (level - 0.5).abs();
+    let root = libm::sqrt(freedom);
+    let mut angle = libm::atan(normal.abs() / root);
+    for _ in 0..STEPS_MAX {
+        let half = 0.5 * angle;
+        let of_pair = |(point, weight): (f64, f64)| {
+            weight * (density(half * (1.0 - point)) + density(half * (1.0 + point)))
+        };
+        let probability = half * POINTS.into_iter().map(of_pair).sum::<f64>();
+        let step = (wanted - probability) / density(angle);
+        angle += step;
+        if step.abs() <= 1e-9 * angle {
+            break;
+        }
+    }
+    (root * libm::tan(angle)).copysign(normal)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +178,28 @@ mod tests {
             let quantile = normal_quantile(level);
             assert!((quantile - should).abs() <= 1e-15 * should.abs(), "{level}: {quantile}");
         }
+    }
+
+    /// Those of `scipy.stats.t.ppf`.
+    #[test]
+    fn quantiles_of_student_t_agree_with_scipy() {
+        const LEVELS: [f64; 4] = [0.05, 0.25, 0.9, 0.99];
+        for (freedom, expected) in [
+            (2.0, [-2.919_985_580_353_725_6, -0.816_496_580_927_726_1, 1.885_618_083_164_126_7, 6.964_556_734_283_271_5]),
+            (2.5, [-2.558_218_614_135_936_4, -0.785_013_682_992_299_2, 1.730_250_928_807_176_6, 5.353_111_173_030_872]),
+            (4.0, [-2.131_846_786_326_651, -0.740_697_084_112_682_9, 1.533_206_274_058_944, 3.746_947_387_979_196]),
+            (30.0, [-1.697_260_886_593_957_4, -0.682_755_693_321_292_7, 1.310_415_025_391_395_5, 2.457_261_542_400_591]),
+            (1e4, [-1.645_006_018_069_243_2, -0.674_514_284_483_592_7, 1.281_636_229_730_477_5, 2.326_720_838_669_475_5]),
+        ] {
+            for (level, should) in LEVELS.into_iter().zip(expected) {
+                let quantile = student_t_quantile(level, normal_quantile(level), freedom);
+                let error = (quantile / should - 1.0).abs();
+                assert!(error < 1e-10, "{freedom}, {level}: {quantile} is not {should}");
+            }
+            assert_eq!(student_t_quantile(0.5, 0.0, freedom), 0.0);
+        }
+        let far = student_t_quantile(0.001, normal_quantile(0.001), 2.0);
+        assert!((far / -22.327_124_770_119_873 - 1.0).abs() < 1e-6, "{far}");
     }
 
     #[test]

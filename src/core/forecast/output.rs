@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::distribution::{normal_quantile, scale};
+use super::distribution::{freedom, normal_quantile, scale, student_t_quantile};
 use super::{ForecastPlan, Output, WindowFacts};
 use crate::core::domain::{Forecast, LEVELS_MAX, Quantiles};
 use crate::core::features::SingleScaler;
@@ -24,12 +24,19 @@ pub enum OutputKind {
     Quantiles,
     /// Two columns: the mean and what becomes the deviation ([`scale`]) of a normal distribution.
     Gaussian,
+    /// Three columns: the median, what becomes the scale ([`scale`]) and what becomes the degrees of
+    /// freedom ([`freedom`]) of a Student t distribution.
+    StudentT,
 }
 
 impl OutputKind {
     /// All of them, with the word that configurations use.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("value", Self::Value), ("quantiles", Self::Quantiles), ("gaussian", Self::Gaussian)];
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("value", Self::Value),
+        ("quantiles", Self::Quantiles),
+        ("gaussian", Self::Gaussian),
+        ("student_t", Self::StudentT),
+    ];
 
     /// How many columns an output of so many levels has.
     pub const fn columns(self, levels: usize) -> usize {
@@ -37,6 +44,7 @@ impl OutputKind {
             Self::Value => 1,
             Self::Quantiles => levels,
             Self::Gaussian => 2,
+            Self::StudentT => 3,
         }
     }
 
@@ -48,7 +56,7 @@ impl OutputKind {
     /// The place of the value among the columns.
     pub fn value_column(self, levels: &[f64]) -> Option<usize> {
         match self {
-            Self::Value | Self::Gaussian => Some(0),
+            Self::Value | Self::Gaussian | Self::StudentT => Some(0),
             Self::Quantiles => levels.iter().position(|level| *level == MEDIAN),
         }
     }
@@ -75,7 +83,7 @@ pub struct OutputReader {
     kind: OutputKind,
     columns: Vec<usize>,
     levels: Vec<f64>,
-    /// The quantiles of the standard form of the distribution, by level.
+    /// The quantiles of the standard normal distribution, by level, for a distribution.
     standard: Vec<f64>,
     scaler: SingleScaler,
 }
@@ -109,7 +117,9 @@ impl OutputReader {
     ) -> Self {
         let standard = match kind {
             OutputKind::Value | OutputKind::Quantiles => Vec::new(),
-            OutputKind::Gaussian => levels.iter().map(|level| normal_quantile(*level)).collect(),
+            OutputKind::Gaussian | OutputKind::StudentT => {
+                levels.iter().map(|level| normal_quantile(*level)).collect()
+            }
         };
         Self { kind, columns, levels, standard, scaler }
     }
@@ -131,6 +141,15 @@ impl OutputReader {
             OutputKind::Gaussian => {
                 let (mean, deviation) = (number(0), scale(number(1)));
                 Some(Quantiles::of(self.standard.iter().map(|at| invert(mean + deviation * at))))
+            }
+            OutputKind::StudentT => {
+                let (median, scale, freedom) = (number(0), scale(number(1)), freedom(number(2)));
+                let levels = self.levels.iter().zip(&self.standard);
+                let standard = levels.map(|(level, normal)| match freedom.is_nan() {
+                    true => f64::NAN,
+                    false => student_t_quantile(*level, *normal, freedom),
+                });
+                Some(Quantiles::of(standard.map(|at| invert(median + scale * at))))
             }
         }
     }
@@ -279,6 +298,22 @@ mod tests {
         let [low, _, high] = *quantiles.as_slice() else { panic!("{quantiles:?}") };
         close(high - forecast.value, 1.644_853_626_951_472_6 * deviation);
         close(forecast.value - low, high - forecast.value);
+    }
+
+    #[test]
+    fn a_student_t_distribution_has_its_quantiles() {
+        let plan = plan(OutputKind::StudentT, &LEVELS, 1.0);
+        // softplus(x) = 2 at ln(e^2 - 1): four degrees of freedom.
+        let row = [9.0, 0.1, 0.25_f32, (2.0_f64.exp() - 1.0).ln() as f32];
+        let finish = |row: &[f32]| plan.finish(row, &facts(&plan), &Quantiles::NONE).forecast;
+        let forecast = finish(&row).unwrap();
+        let scale = 0.1 * (SCALE + (1.0 + 0.25_f64.exp()).ln());
+        let quantiles = forecast.quantiles;
+        let [low, median, high] = *quantiles.as_slice() else { panic!("{quantiles:?}") };
+        close(median, 0.1 * f64::from(0.1_f32));
+        assert!((high - median - 2.131_846_786_326_651 * scale).abs() < 1e-8, "{high}");
+        close(median - low, high - median);
+        assert_eq!(finish(&[9.0, 0.1, 0.25, f32::NAN]), None);
     }
 
     const SCALE: f64 = super::super::distribution::SCALE_MIN;

@@ -9,7 +9,7 @@
 use std::fmt;
 
 use crate::core::domain::Quantiles;
-use crate::core::forecast::distribution::{scale, softplus};
+use crate::core::forecast::distribution::{FREEDOM_MAX, freedom, scale, softplus};
 use crate::core::forecast::OutputKind;
 use crate::core::score::pinball;
 
@@ -95,6 +95,15 @@ impl OutputLoss {
                 let distance = (target - number(0)) / deviation;
                 libm::log(deviation) + 0.5 * distance * distance
             }
+            OutputKind::StudentT => {
+                let (scale, freedom) = (scale(number(1)), freedom(number(2)));
+                let distance = (target - number(0)) / scale;
+                let half = 0.5 * (freedom + 1.0);
+                libm::lgamma(0.5 * freedom) - libm::lgamma(half)
+                    + 0.5 * libm::log(freedom)
+                    + libm::log(scale)
+                    + half * libm::log1p(distance * distance / freedom)
+            }
         }
     }
 
@@ -116,6 +125,22 @@ impl OutputLoss {
                 push(-distance / deviation);
                 push((1.0 - distance * distance) / deviation * softplus_slope(number(1)));
             }
+            OutputKind::StudentT => {
+                let (scale, freedom) = (scale(number(1)), freedom(number(2)));
+                let distance = (target - number(0)) / scale;
+                let square = distance * distance;
+                // What is left of a step towards the target, however far away it is.
+                let pull = (freedom + 1.0) / (freedom + square);
+                push(-pull * distance / scale);
+                push((1.0 - pull * square) / scale * softplus_slope(number(1)));
+                let by_freedom = 0.5
+                    * (digamma(0.5 * freedom) - digamma(0.5 * (freedom + 1.0))
+                        + 1.0 / freedom
+                        + libm::log1p(square / freedom)
+                        - pull * square / freedom);
+                let slope = if freedom < FREEDOM_MAX { softplus_slope(number(2)) } else { 0.0 };
+                push(by_freedom * slope);
+            }
         }
     }
 }
@@ -126,6 +151,7 @@ impl fmt::Display for OutputLoss {
             OutputKind::Value => "squared error",
             OutputKind::Quantiles => "pinball losses of the quantiles",
             OutputKind::Gaussian => "negative log likelihood of a normal distribution",
+            OutputKind::StudentT => "negative log likelihood of a Student t distribution",
         })?;
         let horizons = self.horizons;
         if horizons > 1 { write!(formatter, ", summed over {horizons} horizons") } else { Ok(()) }
@@ -137,15 +163,39 @@ fn softplus_slope(x: f64) -> f64 {
     libm::exp(x - softplus(x))
 }
 
+/// The derivative of the logarithm of the gamma function, for arguments from 1 on: the recurrence
+/// up to 8, and the asymptotic series behind it (DLMF 5.11.2, <https://dlmf.nist.gov/5.11>).
+fn digamma(argument: f64) -> f64 {
+    let (mut x, mut below) = (argument, 0.0);
+    while x < 8.0 {
+        below += 1.0 / x;
+        x += 1.0;
+    }
+    let square = 1.0 / (x * x);
+    let series = square * (1.0 / 12.0 - square * (1.0 / 120.0 - square * (1.0 / 252.0 - square / 240.0)));
+    libm::log(x) - 0.5 / x - series - below
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const LEVELS: [f64; 3] = [0.05, 0.5, 0.95];
 
-    fn losses() -> [OutputLoss; 2] {
-        [OutputKind::Quantiles, OutputKind::Gaussian]
+    fn losses() -> [OutputLoss; 3] {
+        [OutputKind::Quantiles, OutputKind::Gaussian, OutputKind::StudentT]
             .map(|kind| OutputLoss::new(kind, &LEVELS, 2))
+    }
+
+    #[test]
+    fn digamma_agrees_with_scipy() {
+        for (argument, should) in [
+            (1.0, -0.577_215_664_901_532_9),
+            (1.5, 0.036_489_973_978_576_52),
+            (10.0, 2.251_752_589_066_721),
+        ] {
+            assert!((digamma(argument) - should).abs() < 1e-9, "{argument}: {}", digamma(argument));
+        }
     }
 
     #[test]
