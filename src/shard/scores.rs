@@ -268,20 +268,21 @@ impl ScoreMetrics {
         let inputs = ShiftMetrics::register(registry, &named, shards)?;
         let outputs =
             OutputMetrics::register(registry, models.iter().map(|model| &*model.name), shards)?;
-        let of_model = |((model, board), (inputs, outputs)): (&(String, Arc<Board>), _)| ModelScores {
-            scores: Evidence::ALL
-                .map(|evidence| scores.with_label_values(&[&**model, evidence.label()]))
-                .into(),
-            unscored: Unscored::ALL
-                .map(|reason| unscored.with_label_values(&[&**model, reason.label()]))
-                .into(),
-            waiting: waiting.with_label_values(&[model]),
-            drifts: drifts.with_label_values(&[model]),
-            drifting: drifting.with_label_values(&[model]),
-            board: Arc::clone(board),
-            inputs: Arc::clone(inputs),
-            outputs: Arc::clone(outputs),
-        };
+        let of_model =
+            |((model, board), (inputs, outputs)): (&(String, Arc<Board>), _)| ModelScores {
+                scores: Evidence::ALL
+                    .map(|evidence| scores.with_label_values(&[&**model, evidence.label()]))
+                    .into(),
+                unscored: Unscored::ALL
+                    .map(|reason| unscored.with_label_values(&[&**model, reason.label()]))
+                    .into(),
+                waiting: waiting.with_label_values(&[model]),
+                drifts: drifts.with_label_values(&[model]),
+                drifting: drifting.with_label_values(&[model]),
+                board: Arc::clone(board),
+                inputs: Arc::clone(inputs),
+                outputs: Arc::clone(outputs),
+            };
         let laid = inputs.boards().zip(outputs.boards());
         let of_models = boards.iter().zip(laid).map(of_model).collect();
         registry.register(Box::new(Gauges::new(boards, models, listed)?))?;

@@ -128,7 +128,8 @@ pub(super) fn further(
     rows: [&[f32]; 2],
     terms: &Terms,
 ) -> Result<Vec<FurtherFigures>, ScalerError> {
-    let judge = |(at, target): (usize, &FurtherTarget)| judge(config, dataset, at, target, rows, terms);
+    let judge =
+        |(at, target): (usize, &FurtherTarget)| judge(config, dataset, at, target, rows, terms);
     (1..).zip(&dataset.further).map(judge).collect()
 }
 

@@ -119,7 +119,10 @@ fn a_model_of_two_horizons_is_trained_replayed_scored_and_drawn() {
     let model = Model::fit(&bars(1500), 4, TWO);
     let manifest = model.bundle.manifest();
     let [first, further] = &manifest.outputs[..] else { panic!("{:?}", manifest.outputs) };
-    assert_eq!((first.columns.as_slice(), further.columns.as_slice()), (&[0, 1, 2][..], &[3, 4, 5][..]));
+    assert_eq!(
+        (first.columns.as_slice(), further.columns.as_slice()),
+        (&[0, 1, 2][..], &[3, 4, 5][..])
+    );
     assert_eq!((first.horizon_steps, further.horizon_steps), (1, 5));
     assert_eq!(manifest.graph.columns.map(|columns| (columns.value, columns.count)), Some((1, 6)));
     let is_whole = |case: &GoldenCase| case.outputs.iter().all(|row| row.len() == 6);
@@ -181,10 +184,10 @@ fn a_model_of_two_horizons_is_trained_replayed_scored_and_drawn() {
     let figures: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(&figures).unwrap()).unwrap();
     let horizons: Vec<_> = figures[0]["outputs"].as_array().unwrap().iter().collect();
-    assert_eq!(horizons.iter().map(|of| of["horizon_steps"].as_u64()).collect::<Vec<_>>(), [
-        Some(1),
-        Some(5)
-    ]);
+    assert_eq!(
+        horizons.iter().map(|of| of["horizon_steps"].as_u64()).collect::<Vec<_>>(),
+        [Some(1), Some(5)]
+    );
     assert_eq!(figures[0]["forecasts"], said.len() / 2, "those of the first output");
 
     // The whole window at once gives the same bytes, and the native runtime the same values.
@@ -215,7 +218,7 @@ fn closes(model: &Model) -> BTreeMap<UnixNanos, f64> {
 /// those of the forecasts that nothing has adapted.
 #[test]
 fn the_figures_of_the_trainer_are_those_of_a_replay_that_adapts_nothing() {
-    for output in ["quantiles", "gaussian"] {
+    for output in ["quantiles", "gaussian", "student_t"] {
         let more = TWO.replace("quantiles", output);
         let model = Model::fit(&bars(1200), 2, &more);
         let [_, scores] = model.replay("bundle", "forecast.intervals = 'bundle'\n", &[]);
@@ -251,11 +254,7 @@ fn the_figures_of_the_trainer_are_those_of_a_replay_that_adapts_nothing() {
 }
 
 /// Ticks of the bars through an engine, with a rest after every `rest` of them.
-fn live(
-    model: &Model,
-    runtime: &dyn Runtime,
-    rest: Option<usize>,
-) -> (Vec<Forecast>, Vec<Score>) {
+fn live(model: &Model, runtime: &dyn Runtime, rest: Option<usize>) -> (Vec<Forecast>, Vec<Score>) {
     let bundle = &model.bundle;
     let limits = EngineLimits { symbols_max: 4, batch_rows_max: 8 };
     let fresh = || {

@@ -28,7 +28,9 @@ pub fn scale(number: f64) -> f64 {
 
 /// The degrees of freedom that a number of a network stands for.
 pub fn freedom(number: f64) -> f64 {
-    (FREEDOM_MIN + softplus(number)).min(FREEDOM_MAX)
+    let freedom = FREEDOM_MIN + softplus(number);
+    // Unlike `min`, this keeps what is not a number.
+    if freedom > FREEDOM_MAX { FREEDOM_MAX } else { freedom }
 }
 
 /// The quantile of the standard normal distribution at a level between 0 and 1: algorithm AS 241
@@ -110,8 +112,7 @@ pub fn normal_quantile(level: f64) -> f64 {
     }
     let tail = if centred < 0.0 { level } else { 1.0 - level };
     let depth = libm::sqrt(-libm::log(tail));
-    let size =
-        if depth <= NEAR_TAIL { ratio(1, depth - 1.6) } else { ratio(2, depth - NEAR_TAIL) };
+    let size = if depth <= NEAR_TAIL { ratio(1, depth - 1.6) } else { ratio(2, depth - NEAR_TAIL) };
     if centred < 0.0 { -size } else { size }
 }
 
@@ -139,8 +140,7 @@ pub fn student_t_quantile(level: f64, normal: f64, freedom: f64) -> f64 {
     let constant = libm::lgamma(0.5 * (freedom + 1.0))
         - libm::lgamma(0.5 * freedom)
         - 0.5 * libm::log(std::f64::consts::PI);
-    let density =
-        |angle: f64| libm::exp(constant + (freedom - 1.0) * libm::log(libm::cos(angle)));
+    let density = |angle: f64| libm::exp(constant + (freedom - 1.0) * libm::log(libm::cos(angle)));
     let wanted = (level - 0.5).abs();
     let root = libm::sqrt(freedom);
     let mut angle = libm::atan(normal.abs() / root);
@@ -185,11 +185,51 @@ mod tests {
     fn quantiles_of_student_t_agree_with_scipy() {
         const LEVELS: [f64; 4] = [0.05, 0.25, 0.9, 0.99];
         for (freedom, expected) in [
-            (2.0, [-2.919_985_580_353_725_6, -0.816_496_580_927_726_1, 1.885_618_083_164_126_7, 6.964_556_734_283_271_5]),
-            (2.5, [-2.558_218_614_135_936_4, -0.785_013_682_992_299_2, 1.730_250_928_807_176_6, 5.353_111_173_030_872]),
-            (4.0, [-2.131_846_786_326_651, -0.740_697_084_112_682_9, 1.533_206_274_058_944, 3.746_947_387_979_196]),
-            (30.0, [-1.697_260_886_593_957_4, -0.682_755_693_321_292_7, 1.310_415_025_391_395_5, 2.457_261_542_400_591]),
-            (1e4, [-1.645_006_018_069_243_2, -0.674_514_284_483_592_7, 1.281_636_229_730_477_5, 2.326_720_838_669_475_5]),
+            (
+                2.0,
+                [
+                    -2.919_985_580_353_725_6,
+                    -0.816_496_580_927_726_1,
+                    1.885_618_083_164_126_7,
+                    6.964_556_734_283_271_5,
+                ],
+            ),
+            (
+                2.5,
+                [
+                    -2.558_218_614_135_936_4,
+                    -0.785_013_682_992_299_2,
+                    1.730_250_928_807_176_6,
+                    5.353_111_173_030_872,
+                ],
+            ),
+            (
+                4.0,
+                [
+                    -2.131_846_786_326_651,
+                    -0.740_697_084_112_682_9,
+                    1.533_206_274_058_944,
+                    3.746_947_387_979_196,
+                ],
+            ),
+            (
+                30.0,
+                [
+                    -1.697_260_886_593_957_4,
+                    -0.682_755_693_321_292_7,
+                    1.310_415_025_391_395_5,
+                    2.457_261_542_400_591,
+                ],
+            ),
+            (
+                1e4,
+                [
+                    -1.645_006_018_069_243_2,
+                    -0.674_514_284_483_592_7,
+                    1.281_636_229_730_477_5,
+                    2.326_720_838_669_475_5,
+                ],
+            ),
         ] {
             for (level, should) in LEVELS.into_iter().zip(expected) {
                 let quantile = student_t_quantile(level, normal_quantile(level), freedom);

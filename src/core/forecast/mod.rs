@@ -281,7 +281,8 @@ impl ForecastPlan {
         let forecast = self.finish_within(value, limits, facts)?;
         let stretch = |at: usize| stretches.as_slice().get(at).copied().unwrap_or(1.0);
         let published = own.iter().enumerate().map(|(at, quantile)| {
-            let stretched = if at == median { value } else { value + stretch(at) * (quantile - value) };
+            let stretched =
+                if at == median { value } else { value + stretch(at) * (quantile - value) };
             stretched.clamp(possible.least, possible.greatest)
         });
         let mut quantiles = Quantiles::of(published);

@@ -145,10 +145,8 @@ impl OutputReader {
             OutputKind::StudentT => {
                 let (median, scale, freedom) = (number(0), scale(number(1)), freedom(number(2)));
                 let levels = self.levels.iter().zip(&self.standard);
-                let standard = levels.map(|(level, normal)| match freedom.is_nan() {
-                    true => f64::NAN,
-                    false => student_t_quantile(*level, *normal, freedom),
-                });
+                let standard =
+                    levels.map(|(level, normal)| student_t_quantile(*level, *normal, freedom));
                 Some(Quantiles::of(standard.map(|at| invert(median + scale * at))))
             }
         }

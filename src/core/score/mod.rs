@@ -193,8 +193,7 @@ impl ScorePlan {
     #[must_use]
     pub fn without_ends(self) -> Self {
         let has_levels = !self.levels.levels.is_empty();
-        let margins =
-            if has_levels { Margins { lower: 0.0, upper: 0.0 } } else { self.margins };
+        let margins = if has_levels { Margins { lower: 0.0, upper: 0.0 } } else { self.margins };
         Self { margins, keeps_ends: false, levels: LevelPlan::default(), ..self }
     }
 

@@ -328,19 +328,22 @@ mod tests {
         let mode = select(vec![Mode::Full, Mode::Sliding, Mode::Carried]);
         let features = prop::collection::vec(name(), 3);
         let levels = prop::collection::vec(number(), 0..4);
-        let output = (any::<u32>(), number(), levels).prop_map(
-            |(horizon_steps, coverage, levels)| OutputTemplate { horizon_steps, coverage, levels },
-        );
+        let output =
+            (any::<u32>(), number(), levels).prop_map(|(horizon_steps, coverage, levels)| {
+                OutputTemplate { horizon_steps, coverage, levels }
+            });
         let outputs = prop::collection::vec(output, 2);
         (name(), name(), mode, any::<u32>(), number(), features, outputs).prop_map(
-            |(model, model_version, mode, horizon_steps, coverage, features, outputs)| RecordTemplate {
-                model,
-                model_version,
-                mode,
-                horizon_steps,
-                coverage,
-                features,
-                outputs,
+            |(model, model_version, mode, horizon_steps, coverage, features, outputs)| {
+                RecordTemplate {
+                    model,
+                    model_version,
+                    mode,
+                    horizon_steps,
+                    coverage,
+                    features,
+                    outputs,
+                }
             },
         )
     }

@@ -513,8 +513,8 @@ pub(crate) mod samples {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::forecast::OutputTemplate;
+    use super::*;
     use crate::core::proportion::wilson;
 
     #[test]

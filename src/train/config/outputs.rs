@@ -116,7 +116,9 @@ pub(super) fn output(
     } else if last.units != outputs.columns() {
         let problem = match outputs.columns() {
             1 => "the last layer gives the forecast, so it needs units = 1".to_owned(),
-            columns => format!("the last layer gives {columns} columns, so it needs units = 1 or {columns}"),
+            columns => format!(
+                "the last layer gives {columns} columns, so it needs units = 1 or {columns}"
+            ),
         };
         section.problem("dense", problem);
     }

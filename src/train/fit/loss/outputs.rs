@@ -9,8 +9,8 @@
 use std::fmt;
 
 use crate::core::domain::Quantiles;
-use crate::core::forecast::distribution::{FREEDOM_MAX, freedom, scale, softplus};
 use crate::core::forecast::OutputKind;
+use crate::core::forecast::distribution::{FREEDOM_MAX, freedom, scale, softplus};
 use crate::core::score::pinball;
 
 /// What is made small of the columns of a network: for each horizon in turn those of one output.
@@ -172,7 +172,8 @@ fn digamma(argument: f64) -> f64 {
         x += 1.0;
     }
     let square = 1.0 / (x * x);
-    let series = square * (1.0 / 12.0 - square * (1.0 / 120.0 - square * (1.0 / 252.0 - square / 240.0)));
+    let series =
+        square * (1.0 / 12.0 - square * (1.0 / 120.0 - square * (1.0 / 252.0 - square / 240.0)));
     libm::log(x) - 0.5 / x - series - below
 }
 
@@ -235,7 +236,10 @@ mod tests {
                 let ((above, high), (below, low)) = (moved(1e-3), moved(-1e-3));
                 let slope = (above - below) / (high - low);
                 let is = f64::from(gradient[at]);
-                assert!((is - slope).abs() < 1e-4 * slope.abs().max(1.0), "{loss:?}: {is}, {slope}");
+                assert!(
+                    (is - slope).abs() < 1e-4 * slope.abs().max(1.0),
+                    "{loss:?}: {is}, {slope}"
+                );
             }
         }
     }
