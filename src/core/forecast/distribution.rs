@@ -120,10 +120,10 @@ pub fn normal_quantile(level: f64) -> f64 {
 /// [`FREEDOM_MAX`], at a level whose standard normal quantile is `normal`.
 ///
 /// With `t = sqrt(freedom) tan(angle)` the probability between 0 and t is the integral of
-/// `cos^(freedom - 1)` up to the angle, times a constant. The integral is that of Gauss and Legendre
-/// with 16 points, and the angle is found by Newton's method. It begins at the normal quantile,
-/// which is nearer to zero, so that no step of it goes too far: the integral is concave. The
-/// relative error is below 1e-10 for levels from 0.005 to 0.995.
+/// `cos^(freedom - 1)` up to the angle, times a constant. Gauss-Legendre quadrature with 16 points
+/// gives the integral, and Newton's method the angle. It begins at the normal quantile, which is
+/// nearer to zero, so that no step goes too far: the integral is concave. The relative error is
+/// below 1e-10 for levels from 0.005 to 0.995.
 pub fn student_t_quantile(level: f64, normal: f64, freedom: f64) -> f64 {
     /// Halves of the points, and their weights.
     const POINTS: [(f64, f64); 8] = [

@@ -24,8 +24,8 @@ pub enum OutputKind {
     Quantiles,
     /// Two columns: the mean and what becomes the deviation ([`scale`]) of a normal distribution.
     Gaussian,
-    /// Three columns: the median, what becomes the scale ([`scale`]) and what becomes the degrees of
-    /// freedom ([`freedom`]) of a Student t distribution.
+    /// Three columns: the median, what becomes the scale ([`scale`]) and what becomes the degrees
+    /// of freedom ([`freedom`]) of a Student t distribution.
     StudentT,
 }
 

@@ -30,7 +30,7 @@ pub use super::step_spec::{
 pub const MANIFEST_SCHEMA: &str = "tickcast.bundle.v1";
 
 /// The most output columns of a graph.
-const COLUMNS_MAX: u32 = 64;
+pub const COLUMNS_MAX: u32 = 64;
 
 /// The longest window a bundle may ask for, in steps; bounds the memory per symbol.
 const WINDOW_STEPS_MAX: u32 = 4096;

@@ -226,3 +226,105 @@ impl Manifest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::manifest::ColumnsSpec;
+    use super::*;
+    use crate::core::baseline::{BaselineKind, BaselineSpec};
+
+    /// The shipped model with an output of quantiles and a further one of values.
+    fn listed() -> Manifest {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/aapl-daily/1/manifest.json");
+        let mut manifest: Manifest = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        manifest.graph.columns = Some(ColumnsSpec { value: 1, lower: None, upper: None, count: 4 });
+        let first = OutputSpec {
+            horizon_steps: manifest.horizon_steps,
+            kind: OutputKind::Quantiles,
+            levels: vec![0.05, 0.5, 0.95],
+            columns: vec![0, 1, 2],
+            scaler: None,
+            interval: None,
+            baselines: None,
+            evaluation: Vec::new(),
+        };
+        let further = OutputSpec {
+            horizon_steps: 5,
+            kind: OutputKind::Value,
+            levels: Vec::new(),
+            columns: vec![3],
+            scaler: Some(manifest.target.scaler.clone()),
+            interval: Some(manifest.interval),
+            ..first.clone()
+        };
+        manifest.outputs = vec![first, further];
+        manifest
+    }
+
+    #[test]
+    fn outputs_resolve_into_plans_of_their_own() {
+        let manifest = listed();
+        let text = serde_json::to_string(&manifest).unwrap();
+        assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), manifest);
+        let plans = manifest.plans().unwrap();
+        let [first, further] = &plans.outputs.plans[..] else { panic!("two plans") };
+        assert_eq!((first.horizon_steps(), further.horizon_steps()), (1, 5));
+        assert_eq!((first.levels(), further.levels().len()), (&[0.05, 0.5, 0.95][..], 0));
+        let days = |plan: &OutputPlan| plan.forecast().horizon().as_nanos() / 86_400_000_000_000;
+        assert_eq!((days(first), days(further)), (1, 5));
+        assert_eq!(plans.score.levels(), first.levels());
+        let horizons: Vec<_> = plans.outputs.scores.iter().map(ScorePlan::horizon_steps).collect();
+        assert_eq!(horizons, [5]);
+        assert_eq!(plans.outputs.scores[0].against(), BaselineKind::Persistence);
+    }
+
+    #[test]
+    fn each_broken_rule_is_named() {
+        let with = |change: &dyn Fn(&mut Manifest)| {
+            let mut manifest = listed();
+            change(&mut manifest);
+            manifest.plans().err().unwrap_or_default()
+        };
+        assert_eq!(with(&|_| {}), Vec::<String>::new());
+        for (expected, found) in [
+            (
+                "outputs[0].horizon_steps: must be horizon",
+                with(&|m| m.outputs[0].horizon_steps = 2),
+            ),
+            ("outputs[1].horizon_steps: must be from 1", with(&|m| m.outputs[1].horizon_steps = 0)),
+            ("outputs: horizon 1 is there twice", with(&|m| m.outputs[1].horizon_steps = 1)),
+            ("outputs[0].levels: must rise", with(&|m| m.outputs[0].levels[0] = 0.6)),
+            ("outputs[0].levels: needs 0.5", with(&|m| m.outputs[0].levels[1] = 0.4)),
+            ("outputs[1].levels: go with", with(&|m| m.outputs[1].levels = vec![0.1, 0.5, 0.9])),
+            ("outputs[0].columns: has 2, not 3", with(&|m| drop(m.outputs[0].columns.pop()))),
+            ("outputs[1].columns: there is no column 4", with(&|m| m.outputs[1].columns[0] = 4)),
+            ("outputs: column 2 is there twice", with(&|m| m.outputs[1].columns[0] = 2)),
+            ("outputs[1].interval: is missing", with(&|m| m.outputs[1].interval = None)),
+            ("outputs[1].scaler: is missing", with(&|m| m.outputs[1].scaler = None)),
+            (
+                "outputs[0].baselines: the first output has",
+                with(&|m| m.outputs[0].baselines = Some(BaselineSpec::default())),
+            ),
+            (
+                "graph.columns.value: must be",
+                with(&|m| m.graph.columns.as_mut().unwrap().value = 0),
+            ),
+            (
+                "graph.columns: lower and upper do not go",
+                with(&|m| {
+                    let columns = m.graph.columns.as_mut().unwrap();
+                    (columns.lower, columns.upper) = (Some(0), Some(2));
+                }),
+            ),
+            (
+                "outputs: has 9, at most 8",
+                with(&|m| {
+                    let further = m.outputs[1].clone();
+                    m.outputs.resize(9, further);
+                }),
+            ),
+        ] {
+            assert!(found.iter().any(|line| line.starts_with(expected)), "{expected}: {found:?}");
+        }
+    }
+}

@@ -7,6 +7,7 @@
 use super::StateRule;
 use crate::core::forecast::{OutputKind, Target, levels_problem};
 use crate::engine::model::OUTPUTS_MAX;
+use crate::engine::model::manifest::COLUMNS_MAX;
 use crate::ports::section::Section;
 use crate::seal::sections::STEPS_MAX;
 use crate::train::fit::loss::{Loss, OutputLoss};
@@ -103,6 +104,11 @@ pub(super) fn output(
     }
     if outputs.are_listed() && state == StateRule::Carried {
         let problem = "must be `value`, for one horizon, where network.state is `carried`";
+        section.problem("output", problem);
+    }
+    if outputs.columns() > COLUMNS_MAX as usize {
+        let columns = outputs.columns();
+        let problem = format!("asks for {columns} columns, at most {COLUMNS_MAX} are allowed");
         section.problem("output", problem);
     }
     let Some(last) = dense.last_mut() else { return outputs };
