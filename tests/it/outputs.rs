@@ -23,8 +23,9 @@ use tickcast::engine::wire::score::ScoreRecord;
 use tickcast::train::config;
 use tickcast::train::job::{Job, Trained};
 
+use super::support::feed::ScriptedFeed;
 use super::support::minutes::FIRST_MINUTE;
-use super::support::process::run;
+use super::support::process::{Daemon, run};
 use super::support::runtime;
 
 const LEVELS: [f64; 3] = [0.05, 0.5, 0.95];
@@ -360,4 +361,41 @@ fn quantiles_hold_their_share_of_what_the_model_has_not_seen() {
         }
         assert!((share(held) - 0.9).abs() <= TOLERANCE, "{steps} ahead: {}", share(held));
     }
+}
+
+/// A daemon publishes the bytes of a replay, keeps the record of the first output as the newest of
+/// its symbol, and shows what each output is worth.
+#[test]
+fn a_daemon_serves_and_scores_every_output() {
+    let model = Model::fit(&bars(300), 1, TWO);
+    let [replayed, _] = model.replay("replay", "", &[]);
+    let feed = ScriptedFeed::start();
+    let daemon = Daemon::start(&model.folder.path().join("models"), "bars", feed.url(), "");
+    for (time, close) in closes(&model) {
+        let millis = time.as_nanos() / 1_000_000;
+        feed.say(format!(r#"{{"symbol":"BARS","time":{millis},"close":{close:?},"volume":1}}"#));
+    }
+    let steps = replayed.lines().count() / 2;
+    daemon.await_metric("tickcast_forecasts_total", steps as f64);
+    assert_eq!(daemon.metric("tickcast_output_forecasts_total"), steps as f64);
+    for path in ["/v1/forecasts/BARS", "/v1/scores/BARS"] {
+        let (status, body) = daemon.get(path);
+        assert_eq!(status, 200, "{body}");
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let record = body.get("record").unwrap_or(&body);
+        assert_eq!(record["horizon_steps"], 1, "{body}");
+    }
+    let metrics = daemon.metrics();
+    for steps in [1, 5] {
+        let of = |name: &str, more: &str| {
+            let series = format!(r#"{name}{{horizon_steps="{steps}"{more},model="bars"}}"#);
+            *metrics.get(&series).unwrap_or_else(|| panic!("no {series}"))
+        };
+        assert!(of("tickcast_output_skill", "").is_finite());
+        let shares = LEVELS
+            .map(|level| of("tickcast_quantile_coverage_ratio", &format!(r#",level="{level}""#)));
+        assert!(shares.is_sorted() && shares[0] < 0.3 && shares[2] > 0.7, "{shares:?}");
+    }
+    let ended = daemon.stop();
+    assert_eq!(ended.lines, replayed);
 }
