@@ -153,6 +153,7 @@ fn golden(
         output: column(part.value),
         output_lower: config.ends.map(|[lower, _]| column(lower)).unwrap_or_default(),
         output_upper: config.ends.map(|[_, upper]| column(upper)).unwrap_or_default(),
+        outputs: Vec::new(),
     };
     let (schema, cases) = (GOLDEN_SCHEMA.to_owned(), vec![case]);
     let golden = Golden { schema, tolerance: 0.0, cases };

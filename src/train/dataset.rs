@@ -203,7 +203,7 @@ impl Dataset {
         let parts = [parts(0), parts(1), parts(2)];
 
         let of = |horizon: usize| {
-            let examples = |at| examples(history, &rows, &parts[at], truth, config, horizon);
+            let examples = |at: usize| examples(history, &rows, &parts[at], truth, config, horizon);
             Ok::<_, DatasetError>([examples(0)?, examples(1)?, examples(2)?])
         };
         let examples = of(config.horizon_steps)?;

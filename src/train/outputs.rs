@@ -8,7 +8,7 @@
 use super::baseline::{BaselineForecasts, FittedBaselines};
 use super::config::TrainConfig;
 use super::dataset::{Dataset, Example, FurtherTarget, Part};
-use super::evaluate::{Outcomes, TargetKind, Terms, evaluate, interval};
+use super::evaluate::{Outcomes, Terms, evaluate, interval};
 use crate::core::baseline::BaselineSpec;
 use crate::core::domain::Quantiles;
 use crate::core::features::{Scaler, ScalerError};

@@ -194,7 +194,7 @@ fn a_model_of_two_horizons_is_trained_replayed_scored_and_drawn() {
     // The whole window at once gives the same bytes, and the native runtime the same values.
     let [full, _] = model.replay("full", "model.mode = 'full'\n", &[]);
     assert_eq!(full.replace("\"mode\":\"full\"", "\"mode\":\"sliding\""), forecasts);
-    let [native, _] = model.replay("native", "model.runtime = 'native'\n", &[]);
+    let [native, _] = model.replay("native", "engine.runtime = 'native'\n", &[]);
     for (one, other) in said.iter().zip(native.lines()) {
         let other: ForecastRecord<'_> = serde_json::from_str(other).unwrap();
         let [one, other] = [one, &other].map(|record| record.quantiles.as_ref().unwrap());
@@ -301,7 +301,7 @@ fn a_restart_changes_no_forecast_and_no_score_of_any_output() {
     for rest in [1, 7, 50] {
         assert_eq!(live(&model, runtime(), Some(rest)), expected, "after every {rest}");
     }
-    let native = live(&model, &NativeRuntime, None);
+    let native = live(&model, &NativeRuntime::new(), None);
     assert_eq!(native.0.len(), expected.0.len());
 }
 

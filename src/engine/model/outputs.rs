@@ -296,7 +296,7 @@ mod tests {
             ("outputs[0].levels: must rise", with(&|m| m.outputs[0].levels[0] = 0.6)),
             ("outputs[0].levels: needs 0.5", with(&|m| m.outputs[0].levels[1] = 0.4)),
             ("outputs[1].levels: go with", with(&|m| m.outputs[1].levels = vec![0.1, 0.5, 0.9])),
-            ("outputs[0].columns: has 2, not 3", with(&|m| drop(m.outputs[0].columns.pop()))),
+            ("outputs[0].columns: has 2, not 3", with(&|m| m.outputs[0].columns.truncate(2))),
             ("outputs[1].columns: there is no column 4", with(&|m| m.outputs[1].columns[0] = 4)),
             ("outputs: column 2 is there twice", with(&|m| m.outputs[1].columns[0] = 2)),
             ("outputs[1].interval: is missing", with(&|m| m.outputs[1].interval = None)),
