@@ -30,8 +30,8 @@ use super::support::runtime;
 
 const LEVELS: [f64; 3] = [0.05, 0.5, 0.95];
 
-/// How far a share of truths may be from its level, of real bars, and of those that are made up: the
-/// median does not adapt, and the share of 1,800 truths has a standard error of 0.012.
+/// How far a share of truths may be from its level, of real bars, and of those that are made up:
+/// the median does not adapt, and the share of 1,800 truths has a standard error of 0.012.
 const TOLERANCES: [f64; 2] = [0.02, 0.05];
 
 /// The variable that names real bars.

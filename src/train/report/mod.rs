@@ -163,9 +163,9 @@ fn tables(trained: &Trained, kind: TargetKind) -> Vec<(String, Table, &'static s
         (
             "Horizons and quantiles".to_owned(),
             figures::outputs(manifest, kind),
-            "The test part by horizon, as the network gives it. A quantile is right where the share \
-             of truths at or below it is its level; the daemon adapts both quantiles and intervals. \
-             Skill is against persistence.",
+            "The test part by horizon, as the network gives it. A quantile is right where the \
+             share of truths at or below it is its level; the daemon adapts both quantiles and \
+             intervals. Skill is against persistence.",
         ),
         (
             "Signals on the test part".to_owned(),
