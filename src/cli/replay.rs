@@ -558,6 +558,13 @@ fn summarise_model(tally: &EngineTally, seconds: f64) {
         rejects.total()
     );
     tell!("{steps} steps: {forecasts} forecasts, {warming} while warming, {withheld} withheld");
+    let EngineTally { further_forecasts, further_withheld, crossed, .. } = tally;
+    if further_forecasts + further_withheld > 0 {
+        tell!("further horizons: {further_forecasts} forecasts, {further_withheld} withheld");
+    }
+    if *crossed > 0 {
+        tell!("{crossed} forecasts had quantiles that crossed and were put in order");
+    }
     if *resets > 0 {
         tell!("{resets} windows began cold: a step lay too far behind the one before");
     }

@@ -218,6 +218,13 @@ pub(super) fn tell_guessed(config: &TrainConfig) {
     let _ = shared::open_file(&data.path, data.file.clone());
 }
 
+/// How many steps ahead each output looks.
+fn horizons(config: &TrainConfig) -> String {
+    let further = config.outputs.further_horizons.iter();
+    let all = std::iter::once(&config.horizon_steps).chain(further);
+    all.map(usize::to_string).collect::<Vec<_>>().join(" and ")
+}
+
 /// Says what is about to be trained on what.
 fn announce(job: &Job) -> Result<(), Exit> {
     let (config, dataset) = (job.config(), job.dataset());
@@ -226,7 +233,7 @@ fn announce(job: &Job) -> Result<(), Exit> {
         config.name,
         job.version(),
         config.target.label(),
-        config.horizon_steps,
+        horizons(config),
         config.window_steps,
         config.features.join(", "),
         describe(job.network())

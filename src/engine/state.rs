@@ -19,16 +19,16 @@ use crate::engine::symbols::{SnapshotBefore, SymbolSnapshot};
 const MAGIC: &[u8; 4] = b"tcst";
 
 /// The layout of the payload. Raise it whenever [`SymbolSnapshot`] changes: postcard has no names.
-const VERSION: u16 = 6;
+const VERSION: u16 = 7;
 
 /// The layouts of [`SnapshotBefore`], which had no ledger, with what they lack at their end: layout
 /// 2 a cadence and the count of steps that were shed, layout 3 the count. Nothing is known of a
 /// cadence of zeros.
 const BEFORE: [(u16, &[u8]); 3] = [(2, &[0; 4]), (3, &[0]), (4, &[])];
 
-/// Layout 5, with what it lacks at its end: a byte for each field that came later, which means
-/// an absent one.
-const LAYOUT_5: (u16, &[u8]) = (5, &[0; 4]);
+/// The layouts of [`SymbolSnapshot`] with fewer fields, with what they lack at their end: a byte
+/// for each field that came later, which means an absent one.
+const SHORTER: [(u16, &[u8]); 2] = [(5, &[0; 5]), (6, &[0])];
 
 const MODEL: std::ops::Range<usize> = 6..22;
 const CHECKSUM: std::ops::Range<usize> = 22..30;
@@ -114,7 +114,8 @@ impl StateCodec {
         }
         let version = u16::from_le_bytes([bytes[4], bytes[5]]);
         let before = BEFORE.iter().find(|(before, _)| *before == version);
-        let is_known = version == VERSION || version == LAYOUT_5.0 || before.is_some();
+        let shorter = SHORTER.iter().find(|(shorter, _)| *shorter == version);
+        let is_known = version == VERSION || shorter.is_some() || before.is_some();
         if !is_known {
             return Err(StateError::Version(version));
         }
@@ -125,12 +126,12 @@ impl StateCodec {
             return Err(StateError::OtherModel);
         }
         let payload = &bytes[HEADER_BYTES..];
-        let state = match before {
-            Some((_, lacking)) => {
+        let state = match (before, shorter) {
+            (Some((_, lacking)), _) => {
                 postcard::from_bytes::<SnapshotBefore>(&[payload, lacking].concat()).map(Into::into)
             }
-            None if version == LAYOUT_5.0 => postcard::from_bytes(&[payload, LAYOUT_5.1].concat()),
-            None => postcard::from_bytes(payload),
+            (None, Some((_, lacking))) => postcard::from_bytes(&[payload, lacking].concat()),
+            (None, None) => postcard::from_bytes(payload),
         };
         state.map_err(|error| StateError::Unreadable(error.to_string()))
     }
@@ -163,7 +164,7 @@ mod tests {
     /// What layout 5 lacks: the signals, between what the model of these tests has not.
     fn behind_5(state: &SymbolSnapshot) -> Vec<u8> {
         let signals = postcard::to_allocvec(&state.signals()).unwrap();
-        [&[0], &*signals, &[0; 2]].concat()
+        [&[0], &*signals, &[0; 3]].concat()
     }
 
     #[test]
@@ -242,7 +243,7 @@ mod tests {
         let codec = StateCodec::new(bundle.manifest(), Mode::Full);
         let payload = codec.encode(&state)[HEADER_BYTES..].to_vec();
         let payload = payload.strip_suffix(&*behind_5(&state)).unwrap();
-        let before = sealed(&codec, &state, LAYOUT_5.0, payload);
+        let before = sealed(&codec, &state, 5, payload);
         let read = codec.decode(&before).unwrap();
         assert_eq!(read.signals(), None);
         let mut restored = engine();
@@ -255,6 +256,26 @@ mod tests {
         let (restored, stopped) = (signals(&mut restored), signals(&mut stopped));
         assert_eq!(restored.len(), 3);
         assert_eq!(restored, stopped[stopped.len() - 3..]);
+    }
+
+    /// A state of layout 6 lacks the outputs, which are the last byte of one that has none.
+    #[test]
+    fn a_state_of_the_layout_without_outputs_is_read() {
+        let bundle = bundle(&[Mode::Full]);
+        let limits = EngineLimits { symbols_max: 10, batch_rows_max: 10 };
+        let backend = bundle.open(&NullRuntime).unwrap();
+        let plans = bundle.plans().clone();
+        let mut engine =
+            Engine::new(plans, Mode::Full, bundle.signature(), backend, limits).unwrap();
+        for minute in 0..9 {
+            assert_eq!(engine.push(&tick("A", minute, 1.0), None), Pushed::Taken);
+            engine.infer(crate::engine::symbols::Haste::Throughput, &mut Vec::new()).unwrap();
+        }
+        let state = engine.snapshot().remove(0);
+        let codec = StateCodec::new(bundle.manifest(), Mode::Full);
+        let newest = codec.encode(&state);
+        let payload = newest[HEADER_BYTES..].strip_suffix(&[0]).unwrap();
+        assert_eq!(codec.decode(&sealed(&codec, &state, 6, payload)), Ok(state));
     }
 
     /// A forecast that waited in a state of layout 4 is scored, beside persistence.

@@ -166,6 +166,7 @@ pub(crate) fn manifest(modes: &[Mode]) -> Manifest {
         graph: Weights::default().graph(FEATURES.len()).graph,
         signal: SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
         interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
+        outputs: Vec::new(),
         exactness: None,
         origin: None,
         training: Known::Is(TrainingSpec {

@@ -210,6 +210,7 @@ mod tests {
             horizon_steps: 1,
             coverage: 0.9,
             features: Vec::new(),
+            outputs: Vec::new(),
         };
         let step = StepSpec::record(60);
         for version in ["1", "2"] {

@@ -82,6 +82,7 @@ pub(super) fn draft(parts: &Parts<'_>, runtime: &dyn Runtime) -> Result<Draft, V
         graph,
         signal: config.signal,
         interval: parts.assessment.interval,
+        outputs: Vec::new(),
         exactness: Some(parts.exactness),
         origin: Some(Origin {
             onnx_sha256: foreign.sha256.clone(),
@@ -154,6 +155,7 @@ fn golden(
         output: column(part.value),
         output_lower: config.ends.map(|[lower, _]| column(lower)).unwrap_or_default(),
         output_upper: config.ends.map(|[_, upper]| column(upper)).unwrap_or_default(),
+        outputs: Vec::new(),
     };
     let (schema, cases) = (GOLDEN_SCHEMA.to_owned(), vec![case]);
     let golden = Golden { schema, tolerance: 0.0, cases };

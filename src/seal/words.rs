@@ -111,6 +111,15 @@ pub fn inspect_json(bundle: &Bundle, folder: &str, graph: &GraphWords) -> Value 
 fn forecasts(manifest: &Manifest) -> String {
     let (target, steps) = (manifest.target.kind.label(), manifest.horizon_steps);
     let mut words = format!("{target} over {steps} step(s)");
+    for further in manifest.outputs.iter().skip(1) {
+        words += &format!(" and {}", further.horizon_steps);
+    }
+    if let Some(levels) = manifest.outputs.first().map(|output| &output.levels[..])
+        && !levels.is_empty()
+    {
+        let levels: Vec<_> = levels.iter().map(f64::to_string).collect();
+        words += &format!(", quantiles {}", levels.join(", "));
+    }
     if let Some(columns) = &manifest.graph.columns {
         words += &format!(", column {} of {}", columns.value, columns.count);
         if let (Some(lower), Some(upper)) = (columns.lower, columns.upper) {

@@ -77,6 +77,9 @@ pub(super) struct ModelMetrics {
     out_of_range: IntCounter,
     shifts: IntCounter,
     repeats: IntCounter,
+    further_forecasts: IntCounter,
+    further_withheld: IntCounter,
+    crossed: IntCounter,
     stale: IntCounter,
     symbols: IntGauge,
     unknown: IntGauge,
@@ -173,6 +176,9 @@ struct ModelFamilies {
     out_of_range: IntCounterVec,
     shifts: IntCounterVec,
     repeats: IntCounterVec,
+    further_forecasts: IntCounterVec,
+    further_withheld: IntCounterVec,
+    crossed: IntCounterVec,
     stale: IntCounterVec,
     symbols: IntGaugeVec,
     unknown: IntGaugeVec,
@@ -263,6 +269,18 @@ impl ModelFamilies {
                 "tickcast_ticks_repeated_total",
                 "Records read again after a restart, which the state holds already.",
             )?,
+            further_forecasts: all.counter(
+                "tickcast_output_forecasts_total",
+                "Forecasts published of outputs behind the first.",
+            )?,
+            further_withheld: all.counter(
+                "tickcast_output_forecasts_withheld_total",
+                "Forecasts of outputs behind the first that could not come true.",
+            )?,
+            crossed: all.counter(
+                "tickcast_quantiles_crossed_total",
+                "Forecasts whose quantiles crossed and were put in order.",
+            )?,
             stale: all.counter(
                 "tickcast_windows_stale_total",
                 "Windows that began cold after a restart, because the data went on too late.",
@@ -296,6 +314,9 @@ impl ModelFamilies {
             out_of_range: of(&self.out_of_range),
             shifts: of(&self.shifts),
             repeats: of(&self.repeats),
+            further_forecasts: of(&self.further_forecasts),
+            further_withheld: of(&self.further_withheld),
+            crossed: of(&self.crossed),
             stale: of(&self.stale),
             symbols: self.symbols.with_label_values(&[model]),
             unknown: self.unknown.with_label_values(&[model]),
@@ -496,6 +517,9 @@ impl ModelMetrics {
         let doubted = doubts.iter().zip(before.doubts).map(|(count, before)| count - before);
         let more = doubted.chain([off_cadence - before.off_cadence]);
         self.shifts.inc_by(tally.shifts - before.shifts);
+        self.further_forecasts.inc_by(tally.further_forecasts - before.further_forecasts);
+        self.further_withheld.inc_by(tally.further_withheld - before.further_withheld);
+        self.crossed.inc_by(tally.crossed - before.crossed);
         self.mistimed.iter().zip(more).for_each(|(counter, more)| counter.inc_by(more));
         for (counter, reason) in self.refused.iter().zip(Reject::ALL) {
             counter.inc_by(rejects.get(reason) - before.rejects.get(reason));

@@ -16,6 +16,7 @@ mod history;
 mod history_metrics;
 mod lent;
 mod metrics;
+mod outputs;
 mod publisher;
 mod refusals;
 mod reports;

@@ -13,6 +13,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use super::outputs::{Board as OutputBoard, OutputMetrics};
 use super::shift::{Board as ShiftBoard, ShiftMetrics};
 use crate::core::baseline::BaselineKind;
 use crate::core::blend::WEIGHT_PARTS;
@@ -46,6 +47,7 @@ struct ModelScores {
     drifting: IntGauge,
     board: Arc<Board>,
     inputs: Arc<ShiftBoard>,
+    outputs: Arc<OutputBoard>,
 }
 
 /// One shard's end of the metrics of one model.
@@ -53,6 +55,8 @@ pub struct ShardScores {
     metrics: ModelScores,
     shard: usize,
     shown: ScoreTally,
+    /// Whether the model listed outputs when it was last shown.
+    lists_outputs: bool,
 }
 
 /// A model whose scores are shown.
@@ -262,20 +266,25 @@ impl ScoreMetrics {
         let named = |model: &ScoredModel| (model.name.clone(), model.features.clone());
         let named: Vec<_> = models.iter().map(named).collect();
         let inputs = ShiftMetrics::register(registry, &named, shards)?;
-        let of_model = |((model, board), inputs): (&(String, Arc<Board>), _)| ModelScores {
-            scores: Evidence::ALL
-                .map(|evidence| scores.with_label_values(&[&**model, evidence.label()]))
-                .into(),
-            unscored: Unscored::ALL
-                .map(|reason| unscored.with_label_values(&[&**model, reason.label()]))
-                .into(),
-            waiting: waiting.with_label_values(&[model]),
-            drifts: drifts.with_label_values(&[model]),
-            drifting: drifting.with_label_values(&[model]),
-            board: Arc::clone(board),
-            inputs: Arc::clone(inputs),
-        };
-        let of_models = boards.iter().zip(inputs.boards()).map(of_model).collect();
+        let outputs =
+            OutputMetrics::register(registry, models.iter().map(|model| &*model.name), shards)?;
+        let of_model =
+            |((model, board), (inputs, outputs)): (&(String, Arc<Board>), _)| ModelScores {
+                scores: Evidence::ALL
+                    .map(|evidence| scores.with_label_values(&[&**model, evidence.label()]))
+                    .into(),
+                unscored: Unscored::ALL
+                    .map(|reason| unscored.with_label_values(&[&**model, reason.label()]))
+                    .into(),
+                waiting: waiting.with_label_values(&[model]),
+                drifts: drifts.with_label_values(&[model]),
+                drifting: drifting.with_label_values(&[model]),
+                board: Arc::clone(board),
+                inputs: Arc::clone(inputs),
+                outputs: Arc::clone(outputs),
+            };
+        let laid = inputs.boards().zip(outputs.boards());
+        let of_models = boards.iter().zip(laid).map(of_model).collect();
         registry.register(Box::new(Gauges::new(boards, models, listed)?))?;
         Ok(Self { models: of_models })
     }
@@ -291,6 +300,7 @@ impl ScoreMetrics {
             metrics: metrics.clone(),
             shard,
             shown: ScoreTally::default(),
+            lists_outputs: false,
         };
         self.models.iter().map(end).collect()
     }
@@ -301,6 +311,10 @@ impl ShardScores {
     pub(super) fn show(&mut self, pipeline: &mut Pipeline) {
         let inputs = pipeline.engine().inputs();
         self.metrics.inputs.lay(self.shard, &pipeline.manifest().features, inputs);
+        if *pipeline.engine().scores().tally() != self.shown {
+            let outputs = &self.metrics.outputs;
+            outputs.lay(self.shard, pipeline.engine(), &mut self.lists_outputs);
+        }
         let rival = pipeline.rival().map_or(NO_RIVAL, |rival| rival.index);
         self.show_scores(pipeline.engine_mut().scores_mut(), rival);
     }

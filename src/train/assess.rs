@@ -5,13 +5,14 @@
 //!
 //! Promises: the same for the model that is sealed and for every repetition. Never fits.
 
-use super::baseline::{BaselineForecasts, FittedBaselines};
+use super::baseline::FittedBaselines;
 use super::config::TrainConfig;
 use super::dataset::{Dataset, Part};
-use super::evaluate::{Against, Outcomes, TargetKind, Terms, evaluate, interval};
+use super::evaluate::{Against, Outcomes, TargetKind, Terms, evaluate};
 use super::network::Network;
+use super::outputs::{FurtherFigures, Said, further, outcomes, read};
 use crate::core::baseline::BaselineSpec;
-use crate::core::features::{ScalerError, SingleScaler};
+use crate::core::features::ScalerError;
 use crate::engine::model::manifest::Evaluation;
 
 /// How a fitted network does on what it was not fitted to.
@@ -25,12 +26,14 @@ pub struct Assessment {
     pub validation: Judged,
     /// The untouched part.
     pub test: Judged,
+    /// The outputs behind the first.
+    pub further: Vec<FurtherFigures>,
 }
 
 /// One part.
 #[derive(Clone, Debug)]
 pub struct Judged {
-    /// The network's values in model units.
+    /// The network's values `[n, K]` in model units.
     pub outputs: Vec<f32>,
     /// The same in the target's unit, and what came true.
     pub outcomes: Outcomes,
@@ -56,44 +59,33 @@ pub fn assess(
     baselines: &FittedBaselines,
     config: &TrainConfig,
 ) -> Result<Assessment, ScalerError> {
-    let scaler = dataset.target_scaler.single()?;
     let seen = |part: &Part| {
-        let outputs = dataset.predict(network, parameters, part, config.recipe.lanes);
+        let rows = dataset.predict(network, parameters, part, config.recipe.lanes);
         let naive = baselines.forecast(&dataset.courses, &part.windows, &part.examples);
-        let outcomes = outcomes(&outputs, part, scaler, naive);
-        (outputs, outcomes)
+        let said = read(config, 0, &dataset.target_scaler, &rows)?;
+        let outcomes = outcomes(said.values.clone(), &part.examples, naive);
+        Ok::<_, ScalerError>((rows, said, outcomes))
     };
-    let (validation, test) = (seen(&dataset.validation), seen(&dataset.test));
+    let (validation, test) = (seen(&dataset.validation)?, seen(&dataset.test)?);
     let terms = Terms {
         kind: TargetKind::of(&config.target),
         horizon_steps: config.horizon_steps,
-        interval: interval(&validation.1, config.coverage),
+        interval: validation.1.interval(&validation.2, config.coverage),
         possible: config.target.possible(),
         signal: config.signal,
     };
-    let judge = |part: &str, (outputs, outcomes): (Vec<f32>, Outcomes)| {
-        let figures = evaluate(part, &outcomes, &terms);
+    let further = further(config, dataset, [&validation.0, &test.0], &terms)?;
+    let judge = |part: &str, (outputs, said, outcomes): (Vec<f32>, Said, Outcomes)| {
+        let mut figures = evaluate(part, &outcomes, &terms);
+        said.complete(&mut figures, &outcomes, &config.outputs.levels, terms.interval);
         Judged { outputs, outcomes, figures }
     };
-    let best = validation.1.baselines.best(&validation.1.truths);
+    let best = validation.2.baselines.best(&validation.2.truths);
     Ok(Assessment {
         terms,
         baselines: baselines.spec(best),
         validation: judge("validation", validation),
         test: judge("test", test),
+        further,
     })
-}
-
-fn outcomes(
-    outputs: &[f32],
-    part: &Part,
-    scaler: SingleScaler,
-    baselines: BaselineForecasts,
-) -> Outcomes {
-    Outcomes {
-        values: outputs.iter().map(|output| scaler.invert(f64::from(*output))).collect(),
-        truths: part.examples.truths().collect(),
-        times: part.examples.iter().map(|example| example.as_of).collect(),
-        baselines,
-    }
 }

@@ -69,12 +69,27 @@ pub struct Dataset {
     pub training_span: (UnixNanos, UnixNanos),
     /// The distribution of its rows; `None` where they are too few.
     pub distribution: Option<DistributionSpec>,
+    /// What the outputs behind the first forecast.
+    pub further: Vec<FurtherTarget>,
     /// How many windows of each part have a value outside the range of the training part.
     pub out_of_range: OutOfRange,
     /// The step of the first row of each series.
     first_steps: Vec<usize>,
     /// Where the files are that hold it, if any do.
     spill: Option<Spill>,
+}
+
+/// What an output behind the first forecasts: the target over another horizon.
+#[derive(Clone, Debug)]
+pub struct FurtherTarget {
+    /// How many steps ahead.
+    pub horizon_steps: usize,
+    /// Labels to model units.
+    pub target_scaler: Scaler,
+    /// What baselines read of the steps of every series.
+    pub courses: Courses,
+    /// What came true after the windows of the training, the validation and the test part.
+    pub examples: [ExampleList; 3],
 }
 
 /// One part of the history.
@@ -174,8 +189,9 @@ impl Dataset {
     pub fn shuffle_labels(&mut self, seed: u64) {
         let mut random = Random::new(seed, Purpose::Labels);
         for part in [&mut self.training, &mut self.validation] {
-            random.clone().shuffle(part.windows.weights_mut());
-            random.shuffle(part.windows.labels_mut());
+            let mut order: Vec<usize> = (0..part.windows.len()).collect();
+            random.shuffle(&mut order);
+            part.windows.reorder_labels(&order);
         }
     }
 
@@ -215,19 +231,22 @@ impl Dataset {
         };
         let parts = [parts(0), parts(1), parts(2)];
 
-        let examples = |at: usize| {
-            let stride = if at == 0 { config.window_stride } else { 1 };
-            examples(history, &rows, &parts[at], truth, config, stride)
+        let of = |horizon: usize| {
+            let examples = |at: usize| {
+                let stride = if at == 0 { config.window_stride } else { 1 };
+                examples(history, &rows, &parts[at], truth, config, (horizon, stride))
+            };
+            Ok::<_, DatasetError>([examples(0)?, examples(1)?, examples(2)?])
         };
-        let examples = [examples(0)?, examples(1)?, examples(2)?];
+        let examples = of(config.horizon_steps)?;
         for (at, examples) in examples.iter().take(parts_needed).enumerate() {
             if examples.is_empty() {
                 return Err(DatasetError::TooShort {
                     part: PARTS[at],
                     rows: parts[at].iter().map(Range::len).sum(),
-                    needed: config.window_steps + config.horizon_steps,
+                    needed: config.window_steps + config.longest_horizon(),
                     window: config.window_steps,
-                    horizon: config.horizon_steps,
+                    horizon: config.longest_horizon(),
                 });
             }
         }
@@ -260,21 +279,37 @@ impl Dataset {
             look_ahead::check(symbol, &series.steps, features, rows.count, whole, again)?;
         }
         let single = target_scaler.single()?;
+        let kind = TargetKind::of(&config.target);
+        let courses = |horizon: usize| {
+            let steps = history.series.iter().map(|series| series.steps.clone());
+            Courses::new(steps, truth, kind, horizon)
+        };
+        let further = config.outputs.further_horizons.iter().map(|horizon| {
+            let (horizon_steps, examples) = (*horizon, of(*horizon)?);
+            let truths = examples[0].truths().collect();
+            let target_scaler = fit_target_scaler(&config.target, truths)?;
+            let courses = courses(horizon_steps);
+            Ok(FurtherTarget { horizon_steps, target_scaler, courses, examples })
+        });
+        let further: Vec<FurtherTarget> = further.collect::<Result<_, DatasetError>>()?;
         let symbols = symbols::inputs(history, &examples[0], config)?;
         let is_carried = config.state == StateRule::Carried;
-        let part = |examples: ExampleList| {
+        let part = |at: usize, examples: ExampleList| {
             let windows =
                 windows(&rows, &scaled, &examples, single, config).with_symbols(symbols.clone());
+            let windows = with_further_labels(windows, &further, at)?;
             let place = |Example { series, step, .. }: Example| Place {
                 sequence: series,
                 row: step - rows[series].first_step,
             };
             let places = examples.iter().filter(|_| is_carried).map(place).collect();
-            Part { windows, places, examples }
+            Ok::<_, ScalerError>(Part { windows, places, examples })
         };
         let training_span = span(history, &rows, &parts[0]);
         let distribution = distribution(&scaled, &rows, &parts[0], training_span);
-        let [mut training, validation, test] = examples.map(part);
+        let [training, validation, test] = examples;
+        let mut training = part(0, training)?;
+        let (validation, test) = (part(1, validation)?, part(2, test)?);
         training.weigh(history, &config.recipe.weights);
         let sequences = is_carried.then(|| {
             let mut sequences = Sequences::new(plan.width()).with_symbols(symbols.clone());
@@ -284,9 +319,7 @@ impl Dataset {
             }
             sequences
         });
-        let steps = history.series.iter().map(|series| series.steps.clone());
-        let kind = TargetKind::of(&config.target);
-        let courses = Courses::new(steps, truth, kind, config.horizon_steps);
+        let courses = courses(config.horizon_steps);
         Ok(Self {
             scaler,
             symbol_scalers,
@@ -302,6 +335,7 @@ impl Dataset {
             out_of_range: tally.finish(),
             first_steps: rows.iter().map(|rows| rows.first_step).collect(),
             spill: history.spill().cloned(),
+            further,
         })
     }
 
@@ -375,7 +409,10 @@ impl Part {
         if rule.is_even() {
             return;
         }
-        let examples = self.examples.iter().zip(self.windows.labels());
+        // A window has a label for each horizon; the first one is that of the example.
+        let labels = self.windows.labels();
+        let each = (labels.len() / self.windows.len().max(1)).max(1);
+        let examples = self.examples.iter().zip(labels.iter().step_by(each));
         let weighed: Vec<_> = examples
             .map(|(example, label)| Weighed {
                 symbol: &history.series[example.series].symbol,
@@ -425,23 +462,24 @@ fn rows_between(series: &Series, rows: &Rows, between: Range<UnixNanos>) -> Rang
     steps.before(between.start)..steps.before(between.end)
 }
 
-/// All examples of one part whose window and label lie inside it; of each series every `stride`-th.
+/// All examples of one part whose window and labels lie inside it, with what came true over one of
+/// the horizons; of each series every `stride`-th. They are of the same windows for each horizon.
 fn examples(
     history: &History,
     rows: &[Rows],
     part: &[Range<usize>],
     truth: Truth,
     config: &TrainConfig,
-    stride: usize,
+    (horizon, stride): (usize, usize),
 ) -> Result<ExampleList, DatasetError> {
-    let (window, horizon) = (config.window_steps, config.horizon_steps);
+    let (window, longest) = (config.window_steps, config.longest_horizon());
     let mut examples = ExampleList::writer(history.spill());
     for (index, Series { symbol, steps }) in history.series.iter().enumerate() {
         let Range { start, end } = part[index];
         let first_step = rows[index].first_step;
         // The naive forecast looks back as far as the label looks ahead.
-        let first = first_step + (start + window - 1).max(horizon.saturating_sub(first_step));
-        let newest = first..(first_step + end).saturating_sub(horizon);
+        let first = first_step + (start + window - 1).max(longest.saturating_sub(first_step));
+        let newest = first..(first_step + end).saturating_sub(longest);
         if newest.is_empty() {
             continue;
         }
@@ -553,6 +591,27 @@ fn windows(
         windows.push_window(start, &[target.apply(truth) as f32]);
     }
     windows
+}
+
+/// The windows of the part at a place with a label for each horizon.
+fn with_further_labels(
+    windows: Windows,
+    further: &[FurtherTarget],
+    part: usize,
+) -> Result<Windows, ScalerError> {
+    if further.is_empty() {
+        return Ok(windows);
+    }
+    let scalers: Vec<SingleScaler> =
+        further.iter().map(|target| target.target_scaler.single()).collect::<Result<_, _>>()?;
+    let mut labels = Vec::with_capacity(windows.len() * (1 + further.len()));
+    for (at, first) in windows.labels().iter().enumerate() {
+        labels.push(*first);
+        for (target, scaler) in further.iter().zip(&scalers) {
+            labels.push(scaler.apply(target.examples[part].at(at).truth) as f32);
+        }
+    }
+    Ok(windows.with_labels(1 + further.len(), labels))
 }
 
 /// The distribution of the rows of one part.

@@ -11,8 +11,12 @@ use super::network::{
     Activation, AnyLayer, Architecture, Attention, Block, Cell, Convolution, ConvolutionShape,
     Dense, DenseShape, Emits, Network, RecurrentShape, Workspace,
 };
-use crate::train::fit::loss::Loss;
+use crate::core::forecast::OutputKind;
+use crate::train::fit::loss::{Loss, OutputLoss};
 use crate::train::random::{Purpose, Random};
+
+/// The levels of quantiles.
+const LEVELS: [f64; 3] = [0.1, 0.5, 0.9];
 
 /// Masks by layer in the order of [`Workspace::masks`]; empty where inactive.
 type Masks = Vec<Vec<f64>>;
@@ -97,6 +101,10 @@ impl Case {
     fn with_loss(mut self, loss: Loss) -> Self {
         self.network = loss.reads(&self.network).unwrap().into_owned();
         self.loss = loss;
+        if let Loss::Outputs(_) = loss {
+            // A label for each of two horizons, whatever their columns.
+            self.targets.truncate(2 * self.batch);
+        }
         if loss == Loss::BinaryCrossEntropy {
             self.targets.iter_mut().for_each(|target| *target = 0.5 * (*target + 1.0));
         }
@@ -110,6 +118,11 @@ impl Case {
         }
         self.network.forward(&self.parameters, &mut self.workspace);
         let (values, gradient) = self.workspace.output_and_gradient();
+        if let Loss::Outputs(_) = self.loss {
+            self.loss.gradient(values, &self.targets, values.len(), gradient);
+            self.network.backward(&self.parameters, &mut self.workspace, &mut gradients);
+            return gradients;
+        }
         let places: Vec<usize> = (0..values.len()).filter(|at| self.labelled[*at]).collect();
         let of = |all: &[f32]| -> Vec<f32> { places.iter().map(|at| all[*at]).collect() };
         let mut some = Vec::new();
@@ -303,11 +316,32 @@ impl Case {
                 0.5 * (error - linear).powi(2) + delta * linear
             }
             Loss::Quantile(q) => (f64::from(q) * (t - y)).max((f64::from(q) - 1.0) * (t - y)),
+            Loss::Outputs(_) => unreachable!("see `outputs_loss`"),
         };
+        if let Loss::Outputs(_) = self.loss {
+            return self.outputs_loss(&values);
+        }
         let pairs = values.iter().zip(&self.targets).zip(&self.labelled);
         let losses = pairs.filter(|(_, labelled)| **labelled);
         let losses: Vec<f64> = losses.map(|((y, t), _)| one(*y, f64::from(*t))).collect();
         losses.iter().sum::<f64>() / losses.len() as f64
+    }
+
+    /// The mean over windows of losses of two horizons: quantiles of [`LEVELS`] where each has
+    /// three columns, a normal distribution where it has two.
+    fn outputs_loss(&self, values: &[f64]) -> f64 {
+        let width = self.network.outputs() / 2;
+        let one = |(columns, target): (&[f64], &f32)| {
+            let target = f64::from(*target);
+            if width == LEVELS.len() {
+                let levels = LEVELS.iter().zip(columns);
+                return levels.map(|(q, y)| (q * (target - y)).max((q - 1.0) * (target - y))).sum();
+            }
+            let deviation = 1e-4 + (1.0 + columns[1].exp()).ln();
+            deviation.ln() + 0.5 * ((target - columns[0]) / deviation).powi(2)
+        };
+        let losses: f64 = values.chunks(width).zip(&self.targets).map(one).sum();
+        losses / self.batch as f64
     }
 
     /// Compares values and all gradients.
@@ -514,6 +548,20 @@ fn a_learned_table_of_symbols() {
     Case::of(of(shape(stack.clone(), None)), 5, 4, 4).check();
     Case::of(of(shape(stack.clone(), Some(3))), 4, 3, 3).check();
     Case::of(of(shape(stack, None)).every_step(), 4, 3, 12).check();
+}
+
+#[test]
+fn quantiles_and_distributions_of_two_horizons() {
+    let shape = |outputs| Architecture {
+        inputs: 2,
+        recurrent: vec![layer(Cell::Lstm, 4, 0.2, 0.0)],
+        dense: vec![dense(3, Activation::Tanh, 0.2), dense(outputs, Activation::Linear, 0.0)],
+        ..Architecture::default()
+    };
+    for kind in [OutputKind::Quantiles, OutputKind::Gaussian] {
+        let loss = Loss::Outputs(OutputLoss::new(kind, &LEVELS, 2));
+        Case::new(shape(2 * kind.columns(LEVELS.len())), 4, 6).with_loss(loss).check();
+    }
 }
 
 /// Truncated back-propagation: what the states before a chunk owe to the parameters is left out.

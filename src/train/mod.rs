@@ -19,6 +19,7 @@
 //! reads Parquet with it.
 
 mod error;
+mod outputs;
 mod rows;
 mod trained;
 

@@ -64,6 +64,8 @@ mod logging;
 mod made_inputs;
 mod native;
 mod outages;
+#[cfg(feature = "train")]
+mod outputs;
 mod parity;
 mod preset_history;
 mod presets;

@@ -200,6 +200,7 @@ fn draft(version: &str, weights: Weights, scaler: Scaler) -> Draft {
         graph,
         signal: SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
         interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
+        outputs: Vec::new(),
         exactness: None,
         origin: None,
         training: Known::Is(TrainingSpec {

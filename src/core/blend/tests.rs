@@ -5,10 +5,10 @@ use serde::Deserialize;
 
 use super::*;
 use crate::core::baseline::{BASELINES, BaselineForecasts, BaselineKind};
-use crate::core::domain::{Evidence, Quality, Signal, SymbolId, UnixNanos};
+use crate::core::domain::{Evidence, Quality, Quantiles, Signal, SymbolId, UnixNanos};
 use crate::core::forecast::Possible;
 use crate::core::random::{Purpose, Random};
-use crate::core::score::Score;
+use crate::core::score::{QuantileSums, Score};
 use crate::core::signal::SignalCounts;
 use crate::core::verdict::Verdict;
 
@@ -43,6 +43,9 @@ fn score(at: usize, [value, truth]: [f64; 2], baselines: BaselineForecasts) -> S
         verdict: Verdict::default(),
         signal: Signal::Hold,
         signals: SignalCounts::default(),
+        output: 0,
+        quantiles: Quantiles::NONE,
+        quantile_sums: QuantileSums::default(),
         rival: None,
     }
 }

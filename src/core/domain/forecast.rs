@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, InputShift, SymbolId, UnixNanos};
+use super::{Evidence, InputShift, Quantiles, SymbolId, UnixNanos};
 
 /// What to do with the forecast by the bundle's thresholds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +110,11 @@ pub struct Forecast {
     /// How many steps of the symbol the model has left out under load so far, as a shadow: the
     /// scores behind the interval lack them.
     pub shed_steps: u64,
+    /// The place of its output among those of the model; 0 for the first and for a model of one.
+    pub output: u8,
+    /// Its quantiles by the levels of the output, in the target's unit, rising; none for an output
+    /// without levels.
+    pub quantiles: Quantiles,
 }
 
 impl ForecastId {

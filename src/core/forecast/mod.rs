@@ -4,7 +4,9 @@
 //! rule for intervals in `possible`. Promises that a forecast it hands out is finite and possible,
 //! and its interval too. Never infers and never publishes.
 
+pub mod distribution;
 mod kinds;
+mod output;
 mod possible;
 mod target;
 mod target_kind;
@@ -14,12 +16,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::core::domain::{
-    DurationNanos, Evidence, Forecast, InputShift, Quality, Signal, SymbolId, UnixNanos,
+    DurationNanos, Evidence, Forecast, InputShift, Quality, Quantiles, Signal, SymbolId, UnixNanos,
 };
 use crate::core::features::{Scaler, ScalerError, SingleScaler};
 use crate::core::step::Calendar;
 
 pub use kinds::ForecastKinds;
+pub use output::{Finished, MEDIAN, OutputKind, OutputPlan, OutputReader, levels_problem};
 pub use possible::{Limits, Possible};
 pub use target::{TARGET_KINDS, Target, TargetError, Truth};
 pub use target_kind::TargetKind;
@@ -93,6 +96,8 @@ pub struct ForecastPlan {
     interval: Interval,
     /// Whether the model gives its own interval.
     has_ends: bool,
+    /// Whether it gives quantiles: margins are then shares of their distance from the value.
+    has_spread: bool,
 }
 
 /// The facts of the window behind a forecast.
@@ -163,7 +168,8 @@ impl ForecastPlan {
             return Err(ForecastPlanError::Interval);
         }
         let calendar = None;
-        Ok(Self { target, scaler, horizon, calendar, thresholds, interval, has_ends: false })
+        let (has_ends, has_spread) = (false, false);
+        Ok(Self { target, scaler, horizon, calendar, thresholds, interval, has_ends, has_spread })
     }
 
     /// The same where the target is the step that a calendar expects so many steps later.
@@ -178,10 +184,21 @@ impl ForecastPlan {
         Self { has_ends: true, ..self }
     }
 
-    /// The same for values of another origin, whose intervals are made of margins alone.
+    /// The same for a model that gives quantiles.
+    #[must_use]
+    pub fn with_spread(self) -> Self {
+        Self { has_spread: true, ..self }
+    }
+
+    /// The same for values of another origin, whose intervals are made of margins alone. There are
+    /// none where those of the bundle are shares of the distance of quantiles.
     #[must_use]
     pub fn without_ends(self) -> Self {
-        Self { has_ends: false, ..self }
+        let interval = match self.has_spread {
+            true => Interval { lower: 0.0, upper: 0.0, ..self.interval },
+            false => self.interval,
+        };
+        Self { interval, has_ends: false, has_spread: false, ..self }
     }
 
     /// Whether intervals are the model's own, published as they are: the bundle has no margins that
@@ -240,12 +257,51 @@ impl ForecastPlan {
         if !ends.iter().all(|end| end.is_finite()) {
             return None;
         }
+        let possible = self.target.possible();
+        let limits = possible.interval_of(value, ends, facts.margins)?;
+        self.finish_within(value, limits, facts)
+    }
+
+    /// A forecast of quantiles, which rise and are finite; that at `median` is the value. The ends
+    /// of the interval lie as many times as far from it as the outer quantiles as the margins say,
+    /// and each quantile as many times as far as its stretch says.
+    fn finish_spread(
+        &self,
+        quantiles: &Quantiles,
+        median: usize,
+        stretches: &Quantiles,
+        facts: &WindowFacts,
+    ) -> Option<Forecast> {
+        let own = quantiles.as_slice();
+        let value = own[median];
+        let (low, high) = (own[0] - value, own[own.len() - 1] - value);
+        let Margins { lower, upper } = facts.margins;
+        let possible = self.target.possible();
+        let limits = possible.between(value, value - lower * low, value + upper * high)?;
+        let forecast = self.finish_within(value, limits, facts)?;
+        let stretch = |at: usize| stretches.as_slice().get(at).copied().unwrap_or(1.0);
+        let published = own.iter().enumerate().map(|(at, quantile)| {
+            let stretched =
+                if at == median { value } else { value + stretch(at) * (quantile - value) };
+            stretched.clamp(possible.least, possible.greatest)
+        });
+        let mut quantiles = Quantiles::of(published);
+        quantiles.rearrange();
+        quantiles.as_slice().iter().all(|quantile| quantile.is_finite()).then_some(())?;
+        Some(Forecast { quantiles, ..forecast })
+    }
+
+    /// A forecast of this value and interval.
+    fn finish_within(
+        &self,
+        value: f64,
+        Limits { lower, upper }: Limits,
+        facts: &WindowFacts,
+    ) -> Option<Forecast> {
         let target_time = match &self.calendar {
             Some((calendar, steps)) => calendar.target(facts.as_of, *steps)?,
             None => facts.as_of.checked_add(self.horizon)?,
         };
-        let possible = self.target.possible();
-        let Limits { lower, upper } = possible.interval_of(value, ends, facts.margins)?;
         let price = self.target.price(value, facts.last_price);
         let numbers = [value, lower, upper, price.unwrap_or(0.0)];
         if !numbers.iter().all(|number| number.is_finite()) {
@@ -268,6 +324,8 @@ impl ForecastPlan {
             drift: false,
             shift: InputShift::Unknown,
             shed_steps: 0,
+            output: 0,
+            quantiles: Quantiles::NONE,
         })
     }
 }

@@ -9,9 +9,13 @@
 use super::recent::Recent;
 use super::rival::Rivalry;
 use super::symbol::SymbolScores;
-use super::{RivalScore, Score, ScorePlan, ScoreTally, Sums, Unscored};
+use super::{
+    QuantileSums, RivalScore, Score, ScorePlan, ScoreTally, Sums, SymbolQuantiles, Unscored,
+};
 use crate::core::baseline::{BaselineForecasts, BaselineKind};
-use crate::core::domain::{Evidence, Forecast, Signal, Step, Symbol, SymbolId, UnixNanos};
+use crate::core::domain::{
+    Evidence, Forecast, Quantiles, Signal, Step, Symbol, SymbolId, UnixNanos,
+};
 use crate::core::forecast::Margins;
 use crate::core::signal::{SignalCounts, SymbolSignals};
 use crate::core::verdict::{Ledger, Pool, RivalId, RivalLedger};
@@ -30,6 +34,8 @@ pub struct ScoreBook {
     ledgers: Vec<Ledger>,
     /// The signals of each symbol.
     signals: Vec<SymbolSignals>,
+    /// The quantiles of each symbol; empty where the output has no levels.
+    quantiles: Vec<SymbolQuantiles>,
     /// Which group each symbol is in.
     groups: Vec<u16>,
     /// Symbols that are a group of their own, sorted; the last group is that of all others.
@@ -63,6 +69,8 @@ pub struct GroupSums {
     pub rivals: Pool,
     /// How signals did.
     pub signals: SignalCounts,
+    /// What quantiles came to, older scores with less weight.
+    pub quantiles: QuantileSums,
     /// Whether they have changed since they were last shown.
     changed: bool,
 }
@@ -75,6 +83,7 @@ impl ScoreBook {
             symbols: Vec::new(),
             ledgers: Vec::new(),
             signals: Vec::new(),
+            quantiles: Vec::new(),
             groups: Vec::new(),
             listed: Vec::new(),
             sums: vec![GroupSums::default()],
@@ -128,6 +137,16 @@ impl ScoreBook {
     /// Over about the last scores.
     pub fn recent(&self) -> Sums {
         self.recent.sums()
+    }
+
+    /// Over the scores of all symbols that count, older ones with less weight.
+    pub fn whole(&self) -> (Sums, QuantileSums) {
+        let (mut sums, mut quantiles) = (Sums::default(), QuantileSums::default());
+        for group in &self.sums {
+            sums += group.sums;
+            quantiles += group.quantiles;
+        }
+        (sums, quantiles)
     }
 
     /// The baseline that skill and verdicts are against.
@@ -249,6 +268,15 @@ impl ScoreBook {
         self.sums[group].changed = true;
     }
 
+    /// Takes the quantiles of the symbol that was restored last over from rest; they must fit.
+    pub fn restore_quantiles(&mut self, quantiles: &SymbolQuantiles) {
+        let (Some(fresh), Some(group)) = (self.quantiles.last_mut(), self.groups.last()) else {
+            return;
+        };
+        fresh.clone_from_rest(quantiles);
+        self.sums[usize::from(*group)].quantiles += fresh.sums();
+    }
+
     /// Goes on with the counts of the book of another model, which this one follows. The forecasts
     /// that wait there are given up: their truth would be measured against another model's.
     pub fn follow(&mut self, before: &Self) {
@@ -274,6 +302,19 @@ impl ScoreBook {
             && signals.is_none_or(|signals| signals.fits(scores.step_count()))
     }
 
+    /// Whether quantiles from rest are of this model, beside scores from rest.
+    pub fn fits_quantiles(
+        &self,
+        scores: &SymbolScores,
+        quantiles: Option<&SymbolQuantiles>,
+    ) -> bool {
+        let levels = &self.plan.levels;
+        match quantiles {
+            Some(quantiles) => quantiles.fits(levels, scores.step_count()),
+            None => levels.levels.is_empty(),
+        }
+    }
+
     /// A symbol's scores, for rest.
     pub fn symbol(&self, id: SymbolId) -> &SymbolScores {
         &self.symbols[id.index()]
@@ -294,6 +335,11 @@ impl ScoreBook {
         &self.signals[id.index()]
     }
 
+    /// A symbol's quantiles, for rest; `None` where the output has no levels.
+    pub fn quantiles(&self, id: SymbolId) -> Option<&SymbolQuantiles> {
+        self.quantiles.get(id.index())
+    }
+
     /// Forgets a symbol; the last one of the dense index takes its place.
     pub fn swap_remove(&mut self, id: SymbolId) {
         let mut scores = self.symbols.swap_remove(id.index());
@@ -304,6 +350,9 @@ impl ScoreBook {
             self.sums[group].rivals.remove(&rivalry.swap_remove(id));
         }
         self.sums[group].signals -= *self.signals.swap_remove(id.index()).counts();
+        if id.index() < self.quantiles.len() {
+            self.sums[group].quantiles -= self.quantiles.swap_remove(id.index()).sums();
+        }
         self.sums[group].changed = true;
         self.tally.drifting -= u64::from(scores.is_drifting());
         scores.forget(&mut self.tally, Unscored::Left);
@@ -333,6 +382,13 @@ impl ScoreBook {
             signals.forget();
         }
         let signal = signals.step(self.plan.kept_steps());
+        let mut quantiles = self.quantiles.get_mut(id.index());
+        let published = quantiles.as_mut().and_then(|quantiles| {
+            if step.after_gap {
+                quantiles.forget();
+            }
+            quantiles.step(self.plan.kept_steps())
+        });
         let mut score = symbol.step(&self.plan, id, step, &mut self.tally)?;
         let group = &mut self.sums[usize::from(self.groups[id.index()])];
         group.sums -= before;
@@ -340,6 +396,13 @@ impl ScoreBook {
         group.changed = true;
         let plan = &self.plan.signals;
         score.signal = signal.unwrap_or(Signal::Hold);
+        if let (Some(quantiles), Some(published)) = (quantiles, published) {
+            let rules = (self.plan.adapts(), score.evidence.counts());
+            group.quantiles -= quantiles.sums();
+            quantiles.hear(&self.plan.levels, &published, score.truth, rules);
+            group.quantiles += quantiles.sums();
+            (score.quantiles, score.quantile_sums) = (published, quantiles.sums());
+        }
         if score.evidence.counts() {
             let mut counts = SignalCounts::default();
             let origin = score.origin(plan.kind());
@@ -387,6 +450,16 @@ impl ScoreBook {
     pub fn break_off(&mut self, id: SymbolId) {
         self.symbols[id.index()].begin_cold(&mut self.tally);
         self.signals[id.index()].begin_cold();
+        if let Some(quantiles) = self.quantiles.get_mut(id.index()) {
+            quantiles.forget();
+        }
+    }
+
+    /// How many times as far from the median each quantile of a symbol's next forecast is
+    /// published; none where they are published as they are.
+    pub fn stretches(&self, id: SymbolId) -> Quantiles {
+        let quantiles = self.quantiles.get(id.index()).filter(|_| self.plan.adapts());
+        quantiles.map_or(Quantiles::NONE, SymbolQuantiles::stretches)
     }
 
     /// The margins of a symbol's next forecast.
@@ -411,8 +484,11 @@ impl ScoreBook {
 
     /// Takes the forecast of a symbol's newest step, with the window behind it.
     pub fn wait(&mut self, forecast: &Forecast, window: &Window) {
-        let Self { plan, symbols, signals, tally, .. } = self;
+        let Self { plan, symbols, signals, quantiles, tally, .. } = self;
         signals[forecast.symbol.index()].wait(forecast.signal);
+        if let Some(quantiles) = quantiles.get_mut(forecast.symbol.index()) {
+            quantiles.wait(forecast.quantiles);
+        }
         symbols[forecast.symbol.index()].wait(plan, forecast, window, tally);
     }
 
@@ -420,6 +496,13 @@ impl ScoreBook {
     /// [`ScoreBook::keep`] was called.
     pub fn take(&mut self) -> impl Iterator<Item = Score> + '_ {
         self.taken.iter_mut().flat_map(|taken| taken.drain(..))
+    }
+
+    /// Takes in a score of another output of the model, to be handed over with those of this book.
+    pub fn take_in(&mut self, score: Score) {
+        if let Some(taken) = self.taken.as_mut().filter(|_| !self.is_quiet) {
+            taken.push(score);
+        }
     }
 
     /// Whether there are scores that nobody has taken yet.
@@ -447,16 +530,23 @@ impl ScoreBook {
         self.ledgers.push(ledger);
         self.sums[group].signals += *signals.counts();
         self.signals.push(signals);
+        if !self.plan.levels.levels.is_empty() {
+            let quantiles = SymbolQuantiles::new(&self.plan.levels, self.plan.kept_steps());
+            self.quantiles.push(quantiles);
+        }
     }
 
     /// Adds the symbols of every group up anew.
     fn renew(&mut self) {
         self.since_renewal = 0;
         for group in &mut self.sums {
-            group.sums = Sums::default();
+            (group.sums, group.quantiles) = (Sums::default(), QuantileSums::default());
         }
         for (symbol, group) in self.symbols.iter().zip(&self.groups) {
             self.sums[usize::from(*group)].sums += symbol.sums();
+        }
+        for (quantiles, group) in self.quantiles.iter().zip(&self.groups) {
+            self.sums[usize::from(*group)].quantiles += quantiles.sums();
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | `sums` | sums over scores, from which all figures follow |
 //! | `symbol` | one symbol: what waits, its sums |
 //! | `stretch` | how far its intervals are stretched |
+//! | `quantiles` | the quantiles of one symbol: what waits, their losses, their stretches |
 //! | `drift` | whether its errors have grown |
 //! | `recent` | sums over the last scores |
 //! | `unscored` | what is never scored, and why |
@@ -24,6 +25,7 @@ mod before;
 mod book;
 mod drift;
 mod measure;
+mod quantiles;
 mod recent;
 mod rival;
 mod stretch;
@@ -34,7 +36,7 @@ mod tests;
 mod unscored;
 
 use crate::core::baseline::{BaselineForecasts, BaselineKind, BaselineSpec, Baselines};
-use crate::core::domain::{Quality, Signal, SymbolId, UnixNanos};
+use crate::core::domain::{Quality, Quantiles, Signal, SymbolId, UnixNanos};
 use crate::core::forecast::{ForecastPlan, Intervals, Margins, Truth};
 use crate::core::signal::{SignalCounts, SignalPlan, SignalRule};
 use crate::core::verdict::{LEVEL, LedgerRule, Verdict};
@@ -42,6 +44,7 @@ use crate::core::verdict::{LEVEL, LedgerRule, Verdict};
 pub use self::before::ScoresBefore;
 pub use self::book::{GroupSums, ScoreBook};
 pub use self::measure::{direction_hit, error};
+pub use self::quantiles::{QuantileSums, SymbolQuantiles, pinball};
 pub use self::rival::RivalScore;
 pub use self::sums::{SUMS_LENGTH, Sums};
 pub use self::symbol::SymbolScores;
@@ -49,6 +52,7 @@ pub use self::unscored::{ScoreTally, Unscored};
 pub use crate::core::domain::{Evidence, EvidenceRanges};
 pub use crate::core::forecast::TargetKind;
 
+use self::quantiles::LevelPlan;
 use self::stretch::StretchRule;
 
 /// The longest horizon, in steps, of which forecasts are kept until their truth: about 160 bytes
@@ -74,6 +78,10 @@ pub struct ScorePlan {
     /// Whether intervals are the model's own, which nothing stretches.
     keeps_ends: bool,
     rule: StretchRule,
+    /// The place of the output that is scored among those of the model.
+    output: u8,
+    /// The levels of its quantiles.
+    levels: LevelPlan,
     /// How the evidence of better and worse is read.
     verdict: LedgerRule,
     /// When a value is a signal.
@@ -131,6 +139,12 @@ pub struct Score {
     pub signal: Signal,
     /// How the symbol's signals did over its scores that count, this one included if it does.
     pub signals: SignalCounts,
+    /// The place of its output among those of the model; 0 for the first and for a model of one.
+    pub output: u8,
+    /// The quantiles of the forecast by the levels of the output; none for an output without.
+    pub quantiles: Quantiles,
+    /// What the symbol's quantiles have come to, these included if the score counts.
+    pub quantile_sums: QuantileSums,
 }
 
 impl ScorePlan {
@@ -148,6 +162,8 @@ impl ScorePlan {
             margins: forecast.margins(),
             keeps_ends: forecast.keeps_ends(),
             rule: StretchRule::new(forecast.coverage(), horizon_steps),
+            output: 0,
+            levels: LevelPlan::default(),
             verdict: LedgerRule::new(horizon_steps, LEVEL),
             signals: SignalPlan::new(forecast.thresholds(), kind),
         }
@@ -166,10 +182,29 @@ impl ScorePlan {
         Self { evidence, ..self }
     }
 
-    /// The same for values of another origin, whose intervals are made of margins alone.
+    /// The same for the output at this place, whose quantiles have these levels.
+    #[must_use]
+    pub fn with_output(self, output: u8, levels: &[f64]) -> Self {
+        Self { output, levels: LevelPlan::new(levels, self.horizon_steps), ..self }
+    }
+
+    /// The same for values of another origin, whose intervals are made of margins alone. Margins
+    /// that are shares of the distance of quantiles are none then.
     #[must_use]
     pub fn without_ends(self) -> Self {
-        Self { keeps_ends: false, ..self }
+        let has_levels = !self.levels.levels.is_empty();
+        let margins = if has_levels { Margins { lower: 0.0, upper: 0.0 } } else { self.margins };
+        Self { margins, keeps_ends: false, levels: LevelPlan::default(), ..self }
+    }
+
+    /// The levels of the quantiles.
+    pub fn levels(&self) -> &[f64] {
+        &self.levels.levels
+    }
+
+    /// How many steps ahead the forecasts look.
+    pub const fn horizon_steps(&self) -> u32 {
+        self.horizon_steps
     }
 
     /// What is known of the training.

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::drift::Drift;
 use super::measure::direction_hit;
 use super::stretch::Stretch;
-use super::{Score, ScorePlan, ScoreTally, Sums, Unscored};
+use super::{QuantileSums, Score, ScorePlan, ScoreTally, Sums, Unscored};
 use crate::core::baseline::{BaselineForecasts, BaselineState, Reading};
-use crate::core::domain::{Forecast, Quality, Signal, Step, SymbolId, UnixNanos};
+use crate::core::domain::{Forecast, Quality, Quantiles, Signal, Step, SymbolId, UnixNanos};
 use crate::core::forecast::Margins;
 use crate::core::signal::SignalCounts;
 use crate::core::verdict::Verdict;
@@ -22,7 +22,7 @@ use crate::core::window::Window;
 
 /// By which older scores count less with each new one: the sums are about the last 100 scores, and
 /// half of their weight is on the last 69.
-const DECAY: f64 = 0.99;
+pub(super) const DECAY: f64 = 0.99;
 
 /// The scores of one symbol: what waits and what is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -248,6 +248,9 @@ impl SymbolScores {
             rival: None,
             signal: Signal::Hold,
             signals: SignalCounts::default(),
+            output: plan.output,
+            quantiles: Quantiles::NONE,
+            quantile_sums: QuantileSums::default(),
         };
         let sums = self.sums.scaled(DECAY) + Sums::of(&score);
         if !sums.are_possible() {

@@ -11,7 +11,7 @@ use super::stretch::{Stretch, StretchRule};
 use super::*;
 use crate::core::baseline::{AverageSpec, LinearModel, SeasonalSpec};
 use crate::core::domain::{
-    DurationNanos, Field, Fields, Forecast, InputShift, Schema, Signal, Step, Symbol,
+    DurationNanos, Field, Fields, Forecast, InputShift, Quantiles, Schema, Signal, Step, Symbol,
 };
 use crate::core::features::{ColumnRange, Scaler};
 use crate::core::forecast::{Interval, SignalThresholds, Target, WindowFacts};
@@ -557,6 +557,8 @@ fn numbers_that_leave_the_finite_ones_are_counted_and_harm_nothing() {
         drift: false,
         shift: InputShift::Unknown,
         shed_steps: 0,
+        output: 0,
+        quantiles: Quantiles::NONE,
     };
     book.wait(&forecast, &window());
     book.step(id, &moment.step(1));
@@ -614,6 +616,9 @@ fn the_last_scores_are_as_many_as_they_say() {
         rival: None,
         signal: Signal::Hold,
         signals: SignalCounts::default(),
+        output: 0,
+        quantiles: Quantiles::NONE,
+        quantile_sums: QuantileSums::default(),
     };
     let mut recent = recent::Recent::new(64);
     for count in 1..1000 {

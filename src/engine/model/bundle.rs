@@ -383,15 +383,19 @@ impl Bundle {
         }
         let expected = case.first(windows_max);
         let mut outputs = Vec::with_capacity(expected.output.len());
+        let mut rows = Vec::with_capacity(expected.output.len());
         for window in case.window.windows(steps).take(windows_max) {
             let ran = if self.driven().stepped {
                 self.run_steps(window, backend)
             } else {
                 self.run_whole(window, backend)
             };
-            outputs.extend(ran.map_err(failed)?.outputs.pop());
+            let mut ran = ran.map_err(failed)?;
+            outputs.extend(ran.outputs.pop());
+            rows.extend(ran.rows.pop());
         }
-        expected.check_outputs(&outputs, tolerance)
+        expected.check_outputs(&outputs, tolerance)?;
+        expected.check_columns(&rows, tolerance)
     }
 
     /// One long run gives what the steps give, whether it ends with the first full window or any
@@ -419,7 +423,9 @@ impl Bundle {
                 ));
             }
         }
-        expected.check_outputs(&stepped.outputs[window - 1..], self.golden.tolerance)
+        let tolerance = self.golden.tolerance;
+        expected.check_outputs(&stepped.outputs[window - 1..], tolerance)?;
+        expected.check_columns(&stepped.rows[window - 1..], tolerance)
     }
 
     /// Rows from zero state in one run.
@@ -436,7 +442,8 @@ impl Bundle {
         backend.run(lane)?;
         let state = |index| backend.next_state(lane, index).to_vec();
         let states = (0..states.len()).map(state).collect();
-        Ok(Ran { outputs: vec![self.signature.columns.read(backend.output(lane))], states })
+        let row = backend.output(lane).to_vec();
+        Ok(Ran { outputs: vec![self.signature.columns.read(&row)], rows: vec![row], states })
     }
 
     /// The same rows one step at a time, the states carried from each to the next.
@@ -449,6 +456,7 @@ impl Bundle {
         let widths = self.signature.states.iter().map(|state| state.width);
         let mut states: Vec<Vec<f32>> = widths.map(|width| vec![0.0; width]).collect();
         let mut outputs = Vec::with_capacity(rows.len());
+        let mut output_rows = Vec::with_capacity(rows.len());
         for row in rows {
             backend.rows_mut(lane).copy_from_slice(row);
             for (index, state) in states.iter().enumerate() {
@@ -459,8 +467,9 @@ impl Bundle {
                 state.copy_from_slice(backend.next_state(lane, index));
             }
             outputs.push(self.signature.columns.read(backend.output(lane)));
+            output_rows.push(backend.output(lane).to_vec());
         }
-        Ok(Ran { outputs, states })
+        Ok(Ran { outputs, rows: output_rows, states })
     }
 }
 
@@ -498,6 +507,8 @@ impl Drop for Staged {
 struct Ran {
     /// The output after the last row, or one after each.
     outputs: Vec<Output>,
+    /// All its columns, likewise.
+    rows: Vec<Vec<f32>>,
     /// The states after the last row.
     states: Vec<Vec<f32>>,
 }
@@ -669,6 +680,10 @@ fn check_golden(golden: &Golden, manifest: &Manifest, plans: &Plans) -> Vec<Stri
         let (outputs, full) = (case.output.len(), (have + 1).saturating_sub(want));
         let has_ends = if manifest.graph.has_ends() { full } else { 0 };
         let ends = [&case.output_lower, &case.output_upper].map(Vec::len);
+        let columns = manifest.graph.columns.map_or(1, |columns| columns.count as usize);
+        let all = if manifest.outputs.is_empty() { 0 } else { full };
+        let has_all =
+            case.outputs.len() == all && case.outputs.iter().all(|row| row.len() == columns);
         if have < want || have > GOLDEN_ROWS_MAX.max(want) {
             problem(format!("cases[{index}]: {have} rows, the window has {want}"));
         } else if outputs != full {
@@ -678,6 +693,8 @@ fn check_golden(golden: &Golden, manifest: &Manifest, plans: &Plans) -> Vec<Stri
                 "cases[{index}]: {ends:?} lower and upper ends, graph.columns asks for {has_ends} \
                  of each"
             ));
+        } else if !has_all {
+            problem(format!("cases[{index}]: outputs needs {all} rows of {columns} columns"));
         } else if let Err(text) = case.check_rows(&plans.features, &manifest.features) {
             problem(format!("cases[{index}]: {text}"));
         }

@@ -51,6 +51,9 @@ pub struct GoldenCase {
     /// Likewise the upper ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub output_upper: Vec<f32>,
+    /// All columns `[K]` at the same rows; empty for a model that lists no outputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Vec<f32>>,
 }
 
 /// One raw step.
@@ -69,7 +72,10 @@ impl Golden {
         let outputs = self
             .cases
             .iter()
-            .flat_map(|case| [&case.output, &case.output_lower, &case.output_upper])
+            .flat_map(|case| {
+                let columns = [&case.output, &case.output_lower, &case.output_upper];
+                columns.into_iter().chain(&case.outputs)
+            })
             .flatten();
         outputs.filter(|output| output.is_finite()).fold(1.0, |size, output| size.max(output.abs()))
     }
@@ -139,6 +145,7 @@ impl GoldenCase {
             output: first(&self.output),
             output_lower: first(&self.output_lower),
             output_upper: first(&self.output_upper),
+            outputs: self.outputs.iter().take(windows_max).cloned().collect(),
             ..Self::default()
         }
     }
@@ -162,6 +169,17 @@ impl GoldenCase {
         for (at, (field, stated)) in ends.into_iter().enumerate() {
             let made: Vec<_> = outputs.iter().filter_map(|output| Some(output.ends?[at])).collect();
             check_column(field, &made, stated, tolerance)?;
+        }
+        Ok(())
+    }
+
+    /// Compares all columns of a model that lists its outputs, row by row.
+    ///
+    /// # Errors
+    /// As [`GoldenCase::check_output`].
+    pub fn check_columns(&self, rows: &[Vec<f32>], tolerance: f32) -> Result<(), String> {
+        for (index, (made, stated)) in rows.iter().zip(&self.outputs).enumerate() {
+            check_column(&format!("outputs[{index}]"), made, stated, tolerance)?;
         }
         Ok(())
     }

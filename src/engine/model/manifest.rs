@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::core::baseline::BaselineSpec;
 use crate::core::domain::UnixNanos;
 use crate::core::features::{FeaturePlan, SYMBOL_COLUMNS_MAX, Scaler, SymbolTable};
-use crate::core::forecast::{ForecastPlan, Interval, SignalThresholds, Target, TargetError, Truth};
+use crate::core::forecast::{
+    ForecastPlan, Interval, OutputPlan, SignalThresholds, Target, TargetError, Truth,
+};
 use crate::core::score::{EvidenceRanges, ScorePlan};
 use crate::core::shift::{DistributionSpec, ShiftPlan};
 use crate::core::step::{CadenceRule, Calendar, StepRule};
@@ -19,6 +21,7 @@ use crate::engine::inference::{Columns, Signature, StateSignature};
 
 pub use super::exactness::{Exactness, Rows};
 pub use super::origin::{Compared, Known, Origin};
+pub use super::outputs::{LevelFigures, OutputSpec, Outputs};
 pub use super::step_spec::{
     CARRY_STEPS_MAX, CalendarSpec, EmptySteps, StepKind, StepProblem, StepSpec, TICKS_MAX, Weekday,
 };
@@ -27,7 +30,7 @@ pub use super::step_spec::{
 pub const MANIFEST_SCHEMA: &str = "tickcast.bundle.v1";
 
 /// The most output columns of a graph.
-const COLUMNS_MAX: u32 = 64;
+pub const COLUMNS_MAX: u32 = 64;
 
 /// The longest window a bundle may ask for, in steps; bounds the memory per symbol.
 const WINDOW_STEPS_MAX: u32 = 4096;
@@ -74,6 +77,10 @@ pub struct Manifest {
     /// The interval around every value. Where the graph gives its own ends (`graph.columns`), these
     /// margins are added to them; both are 0 where the ends are published as they are.
     pub interval: Interval,
+    /// The outputs of a model with several horizons, quantiles or a distribution, the first one
+    /// first; empty for a model that gives one value for one horizon.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputSpec>,
     /// How rows of one run relate; absent in bundles of the program's own trainer, which are held
     /// to equal bits in every batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -283,6 +290,9 @@ pub struct Evaluation {
     /// How the signals did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signals: Option<SignalsFigures>,
+    /// How the quantiles did, by level; empty without quantiles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quantiles: Vec<LevelFigures>,
 }
 
 /// How a baseline did on the forecasts of an [`Evaluation`], and how the model compares.
@@ -392,6 +402,8 @@ pub struct Plans {
     pub truth: Truth,
     /// From forecasts and truths to scores.
     pub score: ScorePlan,
+    /// The outputs of a model that lists them; the first one is what `forecast` and `score` are of.
+    pub outputs: Outputs,
     /// What inputs are compared with; `None` where they are not judged.
     pub shift: Option<ShiftPlan>,
     /// W.
@@ -638,10 +650,23 @@ impl Manifest {
                 .map(|plan| if self.graph.has_ends() { plan.with_ends() } else { plan })
                 .map_err(|error| problems.push(error.to_string()))
         });
-        match (features, forecast, truth, step_rule) {
-            (Ok(features), Ok(forecast), Some(truth), Ok(step_rule)) if problems.is_empty() => {
+        let outputs = match (&forecast, truth) {
+            (Ok(forecast), Some(truth)) => self
+                .output_plans(forecast, truth, calendar.as_ref())
+                .map_err(|found| problems.extend(found)),
+            _ => Err(()),
+        };
+        match (features, forecast, truth, step_rule, outputs) {
+            (Ok(features), Ok(forecast), Some(truth), Ok(step_rule), Ok(outputs))
+                if problems.is_empty() =>
+            {
+                // That of the first output knows whether its margins are shares of a distance.
+                let first = outputs.plans.first();
+                let forecast = first.map_or(forecast, |plan| plan.forecast().clone());
+                let levels = first.map(OutputPlan::levels).unwrap_or_default();
                 let score = ScorePlan::new(truth, self.horizon_steps, &forecast)
-                    .with_evidence(self.evidence());
+                    .with_evidence(self.evidence())
+                    .with_output(0, levels);
                 Ok(Plans {
                     features,
                     score: match &self.baselines {
@@ -650,6 +675,7 @@ impl Manifest {
                     },
                     shift: self.distribution.as_ref().map(ShiftPlan::new),
                     forecast,
+                    outputs,
                     truth,
                     window_steps: self.window_steps as usize,
                     cadence: self.step.interval().and_then(|i| CadenceRule::of(&step_rule, i)),

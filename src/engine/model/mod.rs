@@ -13,6 +13,7 @@ mod heritage;
 mod history;
 pub mod manifest;
 mod origin;
+mod outputs;
 pub mod proof;
 mod rivals;
 mod step_spec;
@@ -26,6 +27,7 @@ pub use choice::ModelChoice;
 pub use graph::{ONNX_BYTES_MAX, check_graph};
 pub use heritage::Heritage;
 pub use history::{history_need, makes_steps};
+pub use outputs::OUTPUTS_MAX;
 pub use rivals::rival_obstacle;
 pub use step_spec::interval_words;
 pub use store::{

@@ -104,6 +104,7 @@ impl Pipeline {
         self.manifest.name = name.to_owned();
         self.manifest.version = digest.chars().take(VERSION_DIGITS).collect();
         self.manifest.onnx_sha256 = digest;
+        self.manifest.outputs.clear();
         self.onnx_sha256 = self.manifest.onnx_sha256.as_str().into();
         let rounding = self.engine.rounding();
         self.codec = StateCodec::rounded(&self.manifest, mode, rounding);
@@ -111,6 +112,7 @@ impl Pipeline {
         let template = RecordTemplate {
             model: self.manifest.name.clone(),
             model_version: self.manifest.version.clone(),
+            outputs: Vec::new(),
             ..self.template().clone()
         };
         let label = |expert: Expert| match expert {

@@ -50,7 +50,7 @@ use self::predecessors::{Predecessor, of_other_runtime, of_version, predecessors
 use self::stored::Read;
 use crate::engine::symbols::{Departure, Engine, Haste, Inherited, Pushed, SymbolSnapshot};
 use crate::engine::wire::encoder::RecordEncoder;
-use crate::engine::wire::forecast::RecordTemplate;
+use crate::engine::wire::forecast::{OutputTemplate, RecordTemplate};
 use crate::engine::wire::score::{ScoreTemplate, UnencodedScore};
 
 /// One model's path from records to forecasts.
@@ -142,10 +142,15 @@ impl Pipeline {
             horizon_steps: manifest.horizon_steps,
             coverage: plans.forecast.coverage(),
             features: manifest.features.clone(),
+            outputs: OutputTemplate::of(plans),
         });
         let mut plans = plans.clone();
         plans.score.intervals = settings.intervals;
         plans.score = plans.score.with_signals(settings.signals);
+        for score in &mut plans.outputs.scores {
+            score.intervals = settings.intervals;
+            *score = score.clone().with_signals(settings.signals);
+        }
         let mut engine = Engine::new(plans, mode, bundle.signature(), backend, settings.limits)?
             .with_policy(settings.policy);
         if settings.prepares_runs {
@@ -357,7 +362,10 @@ impl Pipeline {
             let mut weights = engine.published_weights();
             forecasts.drain(..).try_for_each(|forecast| {
                 let symbol = engine.symbol(forecast.symbol);
-                kinds.count(&forecast);
+                // Kinds are counted of the first output, as forecasts are.
+                if forecast.output == 0 {
+                    kinds.count(&forecast);
+                }
                 buffer.clear();
                 encoder.encode(symbol.as_str(), &forecast, buffer);
                 if let Some(weights) = weights.next() {
@@ -413,7 +421,8 @@ impl Pipeline {
         let (book, names) = engine.scores_and_names();
         for score in book.take() {
             let symbol = names.of(score.symbol);
-            if let Some(steps) = steps.as_mut().filter(|_| score.evidence.counts()) {
+            let is_counted = score.output == 0 && score.evidence.counts();
+            if let Some(steps) = steps.as_mut().filter(|_| is_counted) {
                 steps.take(symbol.as_str(), score.loss_difference(), score.truth_time);
             }
             let (symbol, template) = (symbol.clone(), Arc::clone(scores_as));

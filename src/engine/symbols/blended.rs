@@ -7,11 +7,13 @@
 //! allocates nothing once the largest batch has come. Never runs a member.
 
 use super::outlet::{Heard, Outlet};
+use super::outputs::OutputBooks;
 use super::{Driver, Engine};
 use crate::core::baseline::BaselineForecasts;
 use crate::core::blend::{BlendPlan, Expert, MEMBERS_MAX, SymbolBlend, WEIGHT_PARTS};
 use crate::core::domain::{EvidenceRanges, Forecast, Symbol, SymbolId, UnixNanos};
 use crate::core::score::Score;
+use crate::engine::model::manifest::Outputs;
 
 /// The blends of all symbols.
 pub(super) struct BlendStates {
@@ -126,6 +128,8 @@ impl Engine {
         let plan = BlendPlan::new(members, has, against, possible, score.kept_steps());
         self.scores.judge_by(score.clone());
         (self.plans.forecast, self.plans.score) = (forecast, score);
+        // A blend is of the first outputs of its members.
+        (self.plans.outputs, self.outputs) = (Outputs::default(), OutputBooks::new(false, &[]));
         self.driver = Driver::Blended(BlendStates::new(plan));
     }
 

@@ -355,6 +355,7 @@ impl Engine {
             let is_unknown = self.plans.features.is_unknown(forgotten.entry);
             self.unknown -= usize::from(is_unknown);
             self.scores.swap_remove(id);
+            self.outputs.swap_remove(id);
             self.shift.iter_mut().for_each(|book| book.swap_remove(id));
             if let Some(moved) = self.symbols.get(index) {
                 self.index.insert(moved.name.clone(), id);

@@ -8,7 +8,7 @@
 use super::input::InputWindow;
 use super::rest::States;
 use super::{Driver, Engine, SymbolSnapshot};
-use crate::core::domain::{SymbolId, UnixNanos};
+use crate::core::domain::{Quantiles, SymbolId, UnixNanos};
 use crate::core::forecast::WindowFacts;
 use crate::core::window::Window;
 use crate::engine::inference::{InferenceError, Shape};
@@ -97,6 +97,7 @@ impl Engine {
         self.tally = old.tally.clone();
         self.stale = old.stale;
         self.scores.follow(&old.scores);
+        self.outputs.follow(&old.outputs);
         Ok(inherited)
     }
 
@@ -105,6 +106,7 @@ impl Engine {
         self.tally = place.tally.clone();
         self.stale = place.stale;
         self.scores.follow(&place.scores);
+        self.outputs.follow(&place.outputs);
     }
 
     /// Leaves the recurrent states of a symbol for later, in the mode in which they follow from its
@@ -169,7 +171,6 @@ impl Engine {
             self.backend.state_mut(lane, index).fill(0.0);
         }
         self.backend.run(lane)?;
-        let output = self.columns.read(self.backend.output(lane));
         let Some(symbol) = SymbolId::from_index(0) else { return Ok(None) };
         let facts = WindowFacts {
             symbol,
@@ -179,6 +180,11 @@ impl Engine {
             out_of_range: window.out_of_range(),
             margins: self.plans.forecast.margins(),
         };
-        Ok(Some(self.plans.forecast.finish_output(output, &facts).is_some()))
+        let row = self.backend.output(lane);
+        let forecast = match self.plans.outputs.plans.first() {
+            Some(plan) => plan.finish(row, &facts, &Quantiles::NONE).forecast,
+            None => self.plans.forecast.finish_output(self.columns.read(row), &facts),
+        };
+        Ok(Some(forecast.is_some()))
     }
 }

@@ -16,6 +16,7 @@ mod history;
 mod inherit;
 mod input;
 mod outlet;
+mod outputs;
 mod policy;
 mod rest;
 mod shed;
@@ -34,6 +35,7 @@ use self::carried::CarriedStates;
 use self::expiry::Expiry;
 use self::full::FullWindows;
 use self::outlet::Outlet;
+use self::outputs::OutputBooks;
 use self::shed::Shedding;
 use self::sliding::SlidingStates;
 use self::symbol::SymbolState;
@@ -54,6 +56,7 @@ pub use self::expiry::{Departure, Expired};
 pub use self::facts::SymbolFacts;
 pub use self::inherit::Inherited;
 pub use self::outlet::Heard;
+pub use self::outputs::OutputAtRest;
 pub use self::policy::{
     CadencePolicy, EnginePolicy, WhenShifted, Withheld, WithheldTally, Withhold,
 };
@@ -150,6 +153,8 @@ pub struct Engine {
     /// How many of them the model's table of symbols does not have.
     unknown: usize,
     scores: ScoreBook,
+    /// Those of the outputs behind the first.
+    outputs: OutputBooks,
     /// The inputs of all symbols, where the bundle says what they are compared with.
     shift: Option<ShiftBook>,
     scratch: RowScratch,
@@ -233,6 +238,8 @@ impl Engine {
         }
         let scratch = plans.features.raw().scratch();
         let scores = ScoreBook::new(plans.score.clone());
+        let are_listed = !plans.outputs.plans.is_empty();
+        let further = OutputBooks::new(are_listed, &plans.outputs.scores);
         let shift = plans.shift.clone().map(ShiftBook::new);
         let initial = plans.features.raw().initial_state();
         let gap_max = plans.step.gap();
@@ -260,6 +267,7 @@ impl Engine {
             symbols: Vec::new(),
             unknown: 0,
             scores,
+            outputs: further,
             shift,
             scratch,
             pending: Vec::new(),
@@ -522,6 +530,7 @@ impl Engine {
         let state = SymbolState::new(name, StepState::default(), features, window, self.now);
         let id = self.add(state)?;
         self.scores.add_symbol(&self.symbols[id.index()].name);
+        self.outputs.add_symbol(&self.symbols[id.index()].name);
         self.shift.iter_mut().for_each(ShiftBook::add_symbol);
         Ok(id)
     }
@@ -641,9 +650,13 @@ impl Engine {
         // What waits for a step that comes again has been scored.
         if std::mem::take(&mut self.symbols[id.index()].begins_cold) || repeats {
             self.scores.break_off(id);
+            self.outputs.break_off(id);
         }
         self.scores.set_quiet(is_quiet);
-        self.scores.set_shifted(self.shift_of(id).is_shifted());
+        let shifted = self.shift_of(id).is_shifted();
+        self.scores.set_shifted(shifted);
+        // The newest score of a symbol is that of the first output.
+        self.outputs.step(&mut self.scores, id, step, shifted);
         let score = self.scores.step(id, step);
         if let (Driver::Blended(blended), Some(score)) = (&mut self.driver, score) {
             blended.learn(id, &score);
@@ -760,12 +773,18 @@ impl Engine {
         let (has_cadence, columns) = (self.cadence.is_some(), self.columns);
         let Self { symbols, scores, plans, policy, tally, inferred, backend, driver, .. } = self;
         let (symbols, heard, inputs) = (&*symbols, self.heard.as_mut(), self.shift.as_ref());
+        let books = &mut self.outputs.books;
         let mut outlet =
             Outlet { symbols, inputs, scores, policy, tally, has_cadence, heard, forecasts };
         let ready = |pending: &&Pending| symbols[pending.symbol.index()].window.is_full();
         let mut finish = |pending: &Pending, output: &[f32]| {
             // One whose window is not full moved states on and is counted as warming.
             if symbols[pending.symbol.index()].window.is_full() {
+                let outputs = &plans.outputs.plans;
+                if !outputs.is_empty() {
+                    outlet.take_all(pending, output, outputs, books);
+                    return;
+                }
                 let facts = outlet.facts(pending);
                 let forecast = plans.forecast.finish_output(columns.read(output), &facts);
                 outlet.take(pending, forecast);

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use super::symbol::SymbolState;
 use super::{EnginePolicy, EngineTally, Pending, Withheld, quality_of, shift};
 use crate::core::domain::{Forecast, Symbol, UnixNanos};
-use crate::core::forecast::WindowFacts;
+use crate::core::forecast::{Finished, OutputPlan, WindowFacts};
 use crate::core::score::ScoreBook;
 use crate::core::shift::ShiftBook;
 
@@ -66,20 +66,77 @@ impl Outlet<'_> {
 
     /// Takes what was made of a row: `None` where that cannot be published. Returns whether it is.
     pub(super) fn take(&mut self, pending: &Pending, forecast: Option<Forecast>) -> bool {
+        self.admit(pending, forecast).is_some_and(|forecast| self.publish(pending, forecast))
+    }
+
+    /// Takes what the outputs of a model say of a row, by their plans; `books` are those of the
+    /// outputs behind the first. Where the first has no forecast, none has. The first comes last,
+    /// so that the newest record of a symbol is its own.
+    pub(super) fn take_all(
+        &mut self,
+        pending: &Pending,
+        row: &[f32],
+        plans: &[OutputPlan],
+        books: &mut [ScoreBook],
+    ) {
+        let Some((plan, others)) = plans.split_first() else { return };
+        let facts = self.facts(pending);
+        let stretches = self.scores.stretches(pending.symbol);
+        let Finished { forecast, crossed } = plan.finish(row, &facts, &stretches);
+        self.tally.crossed += u64::from(crossed);
+        let Some(first) = self.admit(pending, forecast) else { return };
+        for (plan, book) in others.iter().zip(books) {
+            let facts = WindowFacts { margins: book.margins(pending.symbol), ..facts };
+            let stretches = book.stretches(pending.symbol);
+            let Finished { forecast, crossed } = plan.finish(row, &facts, &stretches);
+            self.tally.crossed += u64::from(crossed);
+            match forecast {
+                Some(forecast) => self.publish_further(pending, forecast, book),
+                None => self.tally.further_withheld += 1,
+            }
+        }
+        self.publish(pending, first);
+    }
+
+    /// A forecast that may be published.
+    fn admit(&mut self, pending: &Pending, forecast: Option<Forecast>) -> Option<Forecast> {
         let Some(forecast) = forecast else {
             self.tally.withheld.add(Withheld::Impossible);
-            return false;
+            return None;
         };
         let shift = shift::of(self.inputs, pending.symbol);
         if let Some(reason) = self.policy.reason(forecast.quality, shift) {
             self.tally.withheld.add(reason);
-            return false;
+            return None;
         }
+        Some(Forecast { shift, ..forecast })
+    }
+
+    /// Takes the forecast of an output behind the first.
+    fn publish_further(&mut self, pending: &Pending, forecast: Forecast, book: &mut ScoreBook) {
+        let state = &self.symbols[pending.symbol.index()];
+        let forecast = Forecast {
+            signal: book.decide(pending.symbol, forecast.value),
+            evidence: book.evidence(forecast.as_of),
+            drift: book.is_drifting(pending.symbol),
+            shift: shift::of(self.inputs, pending.symbol),
+            shed_steps: state.shed_steps,
+            ..forecast
+        };
+        book.wait(&forecast, &state.window);
+        if !pending.is_quiet {
+            self.tally.further_forecasts += 1;
+            self.forecasts.push(forecast);
+        }
+    }
+
+    /// Takes the forecast of the only output, or of the first. Returns whether it is published.
+    fn publish(&mut self, pending: &Pending, forecast: Forecast) -> bool {
         let state = &self.symbols[pending.symbol.index()];
         let evidence = self.scores.evidence(forecast.as_of);
         let (drift, shed_steps) = (self.scores.is_drifting(pending.symbol), state.shed_steps);
         let signal = self.scores.decide(pending.symbol, forecast.value);
-        let forecast = Forecast { signal, evidence, drift, shift, shed_steps, ..forecast };
+        let forecast = Forecast { signal, evidence, drift, shed_steps, ..forecast };
         self.scores.wait(&forecast, &state.window);
         if let Some(heard) = &mut self.heard {
             heard.push(Heard::new(&state.name, &forecast));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::Past;
 use super::symbol::SymbolState;
-use super::{Driver, Engine};
+use super::{Driver, Engine, OutputAtRest};
 use crate::core::blend::SymbolBlend;
 use crate::core::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, SymbolId, Tick};
 use crate::core::features::FeatureState;
@@ -50,6 +50,8 @@ pub struct SymbolSnapshot {
     blend: Option<SymbolBlend>,
     /// The evidence of a shadow about the live model of its seat.
     rival: Option<RivalLedger>,
+    /// The outputs of a model that lists them; none in states of layout 6.
+    outputs: Vec<OutputAtRest>,
 }
 
 /// The same as state layouts up to 4 stored it.
@@ -87,6 +89,7 @@ impl From<SnapshotBefore> for SymbolSnapshot {
             signals: None,
             blend: None,
             rival: None,
+            outputs: Vec::new(),
         }
     }
 }
@@ -182,6 +185,7 @@ impl SymbolSnapshot {
             self.window.change_rows(change);
         }
         (self.carried, self.blend) = (None, None);
+        self.outputs.clear();
         self
     }
 }
@@ -244,6 +248,7 @@ impl Engine {
                 Driver::Blended(blended) => Some(blended.snapshot(id)),
             },
             rival: self.scores.rival(id),
+            outputs: self.outputs.at_rest(&self.scores, id),
         }
     }
 
@@ -349,6 +354,9 @@ impl Engine {
         if !of_rows && !self.scores.fits(scores, ledger, rival.as_ref(), signals.as_ref()) {
             return Err(RestoreError::Scores(snapshot.symbol.clone()));
         }
+        if !of_rows && !self.outputs.fit(&self.scores, scores, &snapshot.outputs) {
+            return Err(RestoreError::Scores(snapshot.symbol.clone()));
+        }
         let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
         let mut state = SymbolState::new(name, step, features, window, self.now);
         state.cadence = snapshot.cadence;
@@ -363,8 +371,10 @@ impl Engine {
         if of_rows {
             // What another model was worth says nothing of this one.
             self.scores.add_symbol(name);
+            self.outputs.add_symbol(name);
         } else {
             self.scores.restore_symbol(name, scores, ledger, rival.as_ref(), signals.as_ref());
+            self.outputs.restore(&mut self.scores, name, &snapshot.outputs);
         }
         if let (Driver::Carried(carried), Some(states)) = (&mut self.driver, states) {
             carried.restore(id, states);

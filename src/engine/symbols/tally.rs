@@ -44,6 +44,12 @@ pub struct EngineTally {
     pub filled: u64,
     /// Times that the inputs of a symbol left the distribution of the training.
     pub shifts: u64,
+    /// Forecasts of outputs behind the first that were made; those of the first are `forecasts`.
+    pub further_forecasts: u64,
+    /// Forecasts of outputs behind the first that could not come true or were no numbers.
+    pub further_withheld: u64,
+    /// Forecasts whose quantiles crossed and were rearranged.
+    pub crossed: u64,
 }
 
 impl EngineTally {
@@ -57,6 +63,7 @@ impl EngineTally {
         let Self { ticks, absorbed, steps, further, patched, .. } = other;
         let Self { warming, forecasts, withheld, resets, expired, rejects, repeats, .. } = other;
         let Self { doubts, off_cadence, filled, shifts, .. } = other;
+        let Self { further_forecasts, further_withheld, crossed, .. } = other;
         self.ticks += ticks;
         self.absorbed += absorbed;
         self.steps += steps;
@@ -74,6 +81,9 @@ impl EngineTally {
         self.off_cadence += off_cadence;
         self.filled += filled;
         self.shifts += shifts;
+        self.further_forecasts += further_forecasts;
+        self.further_withheld += further_withheld;
+        self.crossed += crossed;
         self.rejects.merge(rejects);
     }
 }

@@ -10,7 +10,7 @@
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::forecast::{FORECAST_SCHEMA, RecordTemplate};
+use super::forecast::{FORECAST_SCHEMA, OutputTemplate, RecordTemplate};
 use crate::core::blend::WEIGHT_PARTS;
 use crate::core::domain::{Forecast, ForecastId, InputShift, Quality, Signal, UnixNanos};
 
@@ -25,8 +25,12 @@ pub struct RecordEncoder {
     model_hash: Sha256,
     /// From behind the symbol to the digits of `as_of`.
     model: Vec<u8>,
-    /// From behind the digits of `upper` to the name of the signal.
-    coverage: Vec<u8>,
+    /// By output, from behind the digits of `upper` to the name of the signal; one for a model that
+    /// lists none.
+    coverage: Vec<Vec<u8>>,
+    /// By output of a model that lists them, the horizon, and for each level what is before its
+    /// value.
+    outputs: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
     /// Of a blend: the names of the experts as JSON, each with its colon.
     experts: Vec<Vec<u8>>,
 }
@@ -34,7 +38,7 @@ pub struct RecordEncoder {
 impl RecordEncoder {
     /// An encoder of the forecasts that have `template` in common.
     pub fn new(template: RecordTemplate) -> Self {
-        let RecordTemplate { model, model_version, mode, coverage, .. } = &template;
+        let RecordTemplate { model, model_version, mode, outputs, .. } = &template;
         let mut behind_symbol = b",\"model\":".to_vec();
         push_json(&mut behind_symbol, model);
         behind_symbol.extend_from_slice(b",\"model_version\":");
@@ -42,12 +46,20 @@ impl RecordEncoder {
         behind_symbol.extend_from_slice(b",\"mode\":");
         push_json(&mut behind_symbol, mode);
         behind_symbol.extend_from_slice(b",\"as_of\":\"");
-        let mut behind_upper = b",\"coverage\":".to_vec();
-        push_number(&mut behind_upper, *coverage);
-        behind_upper.extend_from_slice(b",\"signal\":\"");
+        let behind_upper = |coverage: f64| {
+            let mut behind_upper = b",\"coverage\":".to_vec();
+            push_number(&mut behind_upper, coverage);
+            behind_upper.extend_from_slice(b",\"signal\":\"");
+            behind_upper
+        };
+        let coverage = match &outputs[..] {
+            [] => vec![behind_upper(template.coverage)],
+            outputs => outputs.iter().map(|output| behind_upper(output.coverage)).collect(),
+        };
+        let outputs = outputs.iter().map(pieces).collect();
         let model_hash = template.model_hash();
-        let experts = Vec::new();
-        Self { template, model_hash, model: behind_symbol, coverage: behind_upper, experts }
+        let (model, experts) = (behind_symbol, Vec::new());
+        Self { template, model_hash, model, coverage, outputs, experts }
     }
 
     /// The same of a blend of these experts.
@@ -70,11 +82,13 @@ impl RecordEncoder {
     /// Appends one forecast to `buffer` as JSON without a line end.
     pub fn encode(&self, symbol: &str, forecast: &Forecast, buffer: &mut Vec<u8>) {
         let Forecast { as_of, target_time, value, price, last_price, lower, upper, .. } = *forecast;
-        buffer.reserve(BYTES_BESIDE_NAMES + symbol.len() + self.model.len() + self.coverage.len());
+        let place = usize::from(forecast.output);
+        let coverage = self.coverage.get(place).map_or(&[][..], Vec::as_slice);
+        buffer.reserve(BYTES_BESIDE_NAMES + symbol.len() + self.model.len() + coverage.len());
         buffer.extend_from_slice(b"{\"schema\":\"");
         buffer.extend_from_slice(FORECAST_SCHEMA.as_bytes());
         buffer.extend_from_slice(b"\",\"id\":\"");
-        buffer.extend_from_slice(&self.id(symbol, as_of).digits());
+        buffer.extend_from_slice(&self.id(symbol, as_of, forecast.output).digits());
         buffer.extend_from_slice(b"\",\"symbol\":");
         push_symbol(buffer, symbol);
         buffer.extend_from_slice(&self.model);
@@ -95,7 +109,7 @@ impl RecordEncoder {
         push_number(buffer, lower);
         buffer.extend_from_slice(b",\"upper\":");
         push_number(buffer, upper);
-        buffer.extend_from_slice(&self.coverage);
+        buffer.extend_from_slice(coverage);
         buffer.extend_from_slice(signal_name(forecast.signal));
         buffer.extend_from_slice(b"\",\"quality\":\"");
         buffer.extend_from_slice(quality_name(forecast.quality));
@@ -109,6 +123,10 @@ impl RecordEncoder {
         if forecast.shed_steps > 0 {
             buffer.extend_from_slice(b",\"shed_steps\":");
             push_json(buffer, &forecast.shed_steps);
+        }
+        if let Some((horizon, levels)) = self.outputs.get(place) {
+            buffer.extend_from_slice(horizon);
+            push_quantiles(buffer, levels, forecast.quantiles.as_slice());
         }
         buffer.push(b'}');
     }
@@ -145,9 +163,38 @@ impl RecordEncoder {
         buffer.extend_from_slice(b"}}");
     }
 
-    fn id(&self, symbol: &str, as_of: UnixNanos) -> ForecastId {
-        self.template.finish_id(self.model_hash.clone(), symbol, as_of)
+    fn id(&self, symbol: &str, as_of: UnixNanos, output: u8) -> ForecastId {
+        self.template.finish_id(self.model_hash.clone(), symbol, as_of, output)
     }
+}
+
+/// The horizon of an output with its key, and for each level what is before its value.
+fn pieces(output: &OutputTemplate) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let mut horizon = b",\"horizon_steps\":".to_vec();
+    push_json(&mut horizon, &output.horizon_steps);
+    let before = |level: &f64| {
+        let mut before = b"[".to_vec();
+        push_number(&mut before, *level);
+        before.push(b',');
+        before
+    };
+    (horizon, output.levels.iter().map(before).collect())
+}
+
+fn push_quantiles(buffer: &mut Vec<u8>, levels: &[Vec<u8>], values: &[f64]) {
+    if levels.is_empty() {
+        return;
+    }
+    buffer.extend_from_slice(b",\"quantiles\":[");
+    for (at, (before, value)) in levels.iter().zip(values).enumerate() {
+        if at > 0 {
+            buffer.push(b',');
+        }
+        buffer.extend_from_slice(before);
+        push_number(buffer, *value);
+        buffer.push(b']');
+    }
+    buffer.push(b']');
 }
 
 /// A symbol in quotes. Hardly any has a byte that JSON escapes; of those that do the reference
@@ -199,7 +246,7 @@ mod tests {
     use proptest::sample::select;
 
     use super::*;
-    use crate::core::domain::{Evidence, SymbolId};
+    use crate::core::domain::{Evidence, LEVELS_MAX, Quantiles, SymbolId};
     use crate::engine::model::manifest::Mode;
     use crate::engine::wire::forecast::ExpertWeights;
 
@@ -252,6 +299,7 @@ mod tests {
             select(Evidence::ALL.to_vec()),
             any::<bool>(),
             shift(),
+            (0..2u8, prop::collection::vec(number(), 0..=LEVELS_MAX)),
         );
         (time(), time(), numbers, interval, labels).prop_map(
             |(as_of, target_time, (value, price, last_price), (lower, upper), labels)| Forecast {
@@ -270,6 +318,8 @@ mod tests {
                 drift: labels.5,
                 shift: labels.6,
                 shed_steps: labels.3,
+                output: labels.7.0,
+                quantiles: Quantiles::of(labels.7.1),
             },
         )
     }
@@ -277,14 +327,23 @@ mod tests {
     fn template() -> impl Strategy<Value = RecordTemplate> {
         let mode = select(vec![Mode::Full, Mode::Sliding, Mode::Carried]);
         let features = prop::collection::vec(name(), 3);
-        (name(), name(), mode, any::<u32>(), number(), features).prop_map(
-            |(model, model_version, mode, horizon_steps, coverage, features)| RecordTemplate {
-                model,
-                model_version,
-                mode,
-                horizon_steps,
-                coverage,
-                features,
+        let levels = prop::collection::vec(number(), 0..4);
+        let output =
+            (any::<u32>(), number(), levels).prop_map(|(horizon_steps, coverage, levels)| {
+                OutputTemplate { horizon_steps, coverage, levels }
+            });
+        let outputs = prop::collection::vec(output, 2);
+        (name(), name(), mode, any::<u32>(), number(), features, outputs).prop_map(
+            |(model, model_version, mode, horizon_steps, coverage, features, outputs)| {
+                RecordTemplate {
+                    model,
+                    model_version,
+                    mode,
+                    horizon_steps,
+                    coverage,
+                    features,
+                    outputs,
+                }
             },
         )
     }

@@ -13,7 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::core::domain::{Evidence, Forecast, ForecastId, InputShift, Quality, Signal, UnixNanos};
-use crate::engine::model::manifest::Mode;
+use crate::core::forecast::OutputPlan;
+use crate::engine::model::manifest::{Mode, Plans};
 
 /// The value of `schema` in every record.
 pub const FORECAST_SCHEMA: &str = "tickcast.forecast.v1";
@@ -80,6 +81,13 @@ pub struct ForecastRecord<'a> {
     /// an interval that adapts to them, lack these. Absent for none.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub shed_steps: u64,
+    /// How many steps ahead the forecast looks; absent for a model that lists no outputs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub horizon_steps: Option<u32>,
+    /// The quantiles, each as its level and its value in the target's unit, rising; absent for an
+    /// output without.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub quantiles: Option<Vec<[f64; 2]>>,
     /// Of a blend: what each expert weighs in the forecast. Absent for another model.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub weights: Option<ExpertWeights>,
@@ -143,12 +151,57 @@ pub struct RecordTemplate {
     pub coverage: f64,
     /// Its features, in the order of its columns.
     pub features: Vec<String>,
+    /// Its outputs, the first one first; empty for a model that lists none.
+    pub outputs: Vec<OutputTemplate>,
+}
+
+/// What all forecasts of one output have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputTemplate {
+    /// How many steps ahead it looks.
+    pub horizon_steps: u32,
+    /// The share of truths that its intervals are made to hold.
+    pub coverage: f64,
+    /// The levels of its quantiles.
+    pub levels: Vec<f64>,
+}
+
+impl OutputTemplate {
+    /// Those of a model, in the order of its outputs.
+    pub fn of(plans: &Plans) -> Vec<Self> {
+        let of_output = |plan: &OutputPlan| Self {
+            horizon_steps: plan.horizon_steps(),
+            coverage: plan.forecast().coverage(),
+            levels: plan.levels().to_vec(),
+        };
+        plans.outputs.plans.iter().map(of_output).collect()
+    }
 }
 
 impl RecordTemplate {
     /// The identity of a forecast of this model.
     pub fn id(&self, symbol: &str, as_of: UnixNanos) -> ForecastId {
-        self.finish_id(self.model_hash(), symbol, as_of)
+        self.id_of(symbol, as_of, 0)
+    }
+
+    /// The identity of a forecast of the output at a place.
+    pub fn id_of(&self, symbol: &str, as_of: UnixNanos, output: u8) -> ForecastId {
+        self.finish_id(self.model_hash(), symbol, as_of, output)
+    }
+
+    /// The output at a place; `None` for a model that lists none.
+    pub fn output(&self, output: u8) -> Option<&OutputTemplate> {
+        self.outputs.get(usize::from(output))
+    }
+
+    /// How many steps ahead the output at a place looks.
+    pub fn horizon_of(&self, output: u8) -> u32 {
+        self.output(output).map_or(self.horizon_steps, |output| output.horizon_steps)
+    }
+
+    /// The share of truths that the intervals of the output at a place are made to hold.
+    pub fn coverage_of(&self, output: u8) -> f64 {
+        self.output(output).map_or(self.coverage, |output| output.coverage)
     }
 
     /// The part of every id that is the model's.
@@ -161,10 +214,16 @@ impl RecordTemplate {
     }
 
     /// The rest of an id: `hash` is what [`RecordTemplate::model_hash`] gave.
-    pub(super) fn finish_id(&self, mut hash: Sha256, symbol: &str, as_of: UnixNanos) -> ForecastId {
+    pub(super) fn finish_id(
+        &self,
+        mut hash: Sha256,
+        symbol: &str,
+        as_of: UnixNanos,
+        output: u8,
+    ) -> ForecastId {
         update_with(&mut hash, symbol);
         hash.update(as_of.as_nanos().to_le_bytes());
-        hash.update(self.horizon_steps.to_le_bytes());
+        hash.update(self.horizon_of(output).to_le_bytes());
         let digest = hash.finalize();
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);
@@ -181,7 +240,7 @@ impl RecordTemplate {
     pub fn record<'a>(&'a self, symbol: &'a str, forecast: &Forecast) -> ForecastRecord<'a> {
         ForecastRecord {
             schema: FORECAST_SCHEMA,
-            id: self.id(symbol, forecast.as_of).to_string().into(),
+            id: self.id_of(symbol, forecast.as_of, forecast.output).to_string().into(),
             symbol: symbol.into(),
             model: (&*self.model).into(),
             model_version: (&*self.model_version).into(),
@@ -193,7 +252,7 @@ impl RecordTemplate {
             last_price: forecast.last_price,
             lower: forecast.lower,
             upper: forecast.upper,
-            coverage: self.coverage,
+            coverage: self.coverage_of(forecast.output),
             signal: forecast.signal,
             quality: forecast.quality,
             out_of_range: forecast.out_of_range,
@@ -207,6 +266,12 @@ impl RecordTemplate {
                 InputShift::Unknown | InputShift::Within => None,
             },
             shed_steps: forecast.shed_steps,
+            horizon_steps: self.output(forecast.output).map(|output| output.horizon_steps),
+            quantiles: self.output(forecast.output).and_then(|output| {
+                let values = output.levels.iter().zip(forecast.quantiles.as_slice());
+                let pairs = values.map(|(level, value)| [*level, *value]).collect();
+                (!output.levels.is_empty()).then_some(pairs)
+            }),
             weights: None,
         }
     }
@@ -227,7 +292,7 @@ fn update_with(hash: &mut Sha256, part: &str) {
 mod tests {
     use super::super::encoder::RecordEncoder;
     use super::*;
-    use crate::core::domain::SymbolId;
+    use crate::core::domain::{Quantiles, SymbolId};
 
     #[test]
     fn a_forecast_has_these_bytes() {
@@ -238,6 +303,7 @@ mod tests {
             horizon_steps: 1,
             coverage: 0.9,
             features: vec!["close".into(), "lag(close,1)".into()],
+            outputs: Vec::new(),
         };
         let forecast = Forecast {
             symbol: SymbolId::from_index(0).unwrap(),
@@ -255,6 +321,8 @@ mod tests {
             drift: false,
             shift: InputShift::Unknown,
             shed_steps: 0,
+            output: 0,
+            quantiles: Quantiles::NONE,
         };
         let mut bytes = Vec::new();
         let encoder = RecordEncoder::new(template);
@@ -297,6 +365,28 @@ mod tests {
         let back: ForecastRecord<'_> = serde_json::from_slice(&blended).unwrap();
         let expected = [("vol".to_owned(), 0.4123), ("average".to_owned(), 0.5877)];
         assert_eq!(back.weights, Some(ExpertWeights(expected.into())));
+        // A model that lists outputs says how far ahead each looks, and what else it gives.
+        let output = |horizon_steps, levels: &[f64]| OutputTemplate {
+            horizon_steps,
+            coverage: 0.5,
+            levels: levels.to_vec(),
+        };
+        let outputs = vec![output(1, &[]), output(5, &[0.25, 0.5, 0.75])];
+        let listed = RecordEncoder::new(RecordTemplate { outputs, ..encoder.template().clone() });
+        let behind = |of: &Forecast| {
+            let mut bytes = Vec::new();
+            listed.encode("AAPL", of, &mut bytes);
+            let text = String::from_utf8(bytes).unwrap();
+            text.split_once(",\"drift\":false").unwrap().1.to_owned()
+        };
+        assert_eq!(behind(&forecast), ",\"horizon_steps\":1}");
+        let quantiles = Quantiles::of([-0.01, 0.0125, 0.03]);
+        let further = Forecast { output: 1, quantiles, ..forecast };
+        let pairs = "[[0.25,-0.01],[0.5,0.0125],[0.75,0.03]]";
+        assert_eq!(behind(&further), format!(",\"horizon_steps\":5,\"quantiles\":{pairs}}}"));
+        let ids = [0, 1].map(|output| listed.template().id_of("AAPL", forecast.as_of, output));
+        assert_eq!(ids[0], listed.template().id("AAPL", forecast.as_of));
+        assert_ne!(ids[0], ids[1]);
         bytes.clear();
         encoder.encode("A\"\\B", &forecast, &mut bytes);
         let back: ForecastRecord<'_> = serde_json::from_slice(&bytes).unwrap();
@@ -312,6 +402,7 @@ mod tests {
             horizon_steps,
             coverage: 0.9,
             features: Vec::new(),
+            outputs: Vec::new(),
         };
         let time = UnixNanos::from_nanos;
         let ids = [

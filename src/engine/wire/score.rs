@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::forecast::RecordTemplate;
 use crate::core::baseline::BaselineKind;
-use crate::core::domain::{Evidence, Quality, Signal, Symbol, SymbolId, UnixNanos};
-use crate::core::score::Score;
+use crate::core::domain::{Evidence, Quality, Quantiles, Signal, Symbol, SymbolId, UnixNanos};
+use crate::core::score::{QuantileSums, Score, pinball};
 use crate::core::signal::{SideCounts, SignalCounts};
 use crate::core::verdict::{Verdict, Word};
 use crate::engine::model::manifest::Mode;
@@ -108,6 +108,45 @@ pub struct ScoreRecord<'a> {
     /// The same of a shadow against the live model of its seat; absent where it is not compared.
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub rival: Option<RivalRecord<'a>>,
+    /// How many steps ahead the forecast looked; absent for a model that lists no outputs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub horizon_steps: Option<u32>,
+    /// How the quantiles did, by level; absent for an output without.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub quantile_scores: Option<Vec<QuantileScoreRecord>>,
+}
+
+/// How the quantile of one level did.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QuantileScoreRecord {
+    /// The level.
+    pub level: f64,
+    /// The quantile, as it was forecast.
+    pub value: f64,
+    /// The pinball loss of this one.
+    pub loss: f64,
+    /// The mean of the symbol's last losses at this level, this one included if it counts, weighted
+    /// as the skill is; absent before the first one that counts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mean_loss: Option<f64>,
+    /// The share of the symbol's last truths at or below their quantile of this level, likewise.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub coverage: Option<f64>,
+}
+
+impl QuantileScoreRecord {
+    /// Those of a score, by the levels of its output; `None` for an output without.
+    fn of(score: &Score, levels: &[f64]) -> Option<Vec<Self>> {
+        let values = levels.iter().zip(score.quantiles.as_slice()).enumerate();
+        let record = |(at, (level, value)): (usize, (&f64, &f64))| Self {
+            level: *level,
+            value: *value,
+            loss: pinball(*level, *value, score.truth),
+            mean_loss: score.quantile_sums.mean_loss(at),
+            coverage: score.quantile_sums.coverage(at),
+        };
+        (!levels.is_empty()).then(|| values.map(record).collect())
+    }
 }
 
 /// How the signals of a symbol did, over its scores of evidence `unseen` or `unknown`.
@@ -243,6 +282,9 @@ impl ScoreRecord<'_> {
             signal: self.signal.unwrap_or(Signal::Hold),
             signals: SignalCounts::default(),
             rival: None,
+            output: 0,
+            quantiles: Quantiles::NONE,
+            quantile_sums: QuantileSums::default(),
         }
     }
 
@@ -355,7 +397,7 @@ impl RecordTemplate {
         rival: Option<(&str, &str)>,
         buffer: &mut Vec<u8>,
     ) {
-        let digits = self.id(symbol, score.as_of).digits();
+        let digits = self.id_of(symbol, score.as_of, score.output).digits();
         let [persistence, drift, average, seasonal, linear] = score.baselines;
         let id = str::from_utf8(&digits).expect("hexadecimal digits are ASCII");
         let record = ScoreRecord {
@@ -379,7 +421,7 @@ impl RecordTemplate {
             direction_hit: score.direction_hit,
             lower: score.lower,
             upper: score.upper,
-            coverage: self.coverage,
+            coverage: self.coverage_of(score.output),
             covered: score.covered(),
             quality: score.quality,
             out_of_range: score.out_of_range,
@@ -390,8 +432,12 @@ impl RecordTemplate {
             shifted: score.shifted,
             verdict: Some(VerdictRecord::new(score)),
             signal: Some(score.signal),
-            signals: SignalsRecord::new(&score.signals, self.horizon_steps),
+            signals: SignalsRecord::new(&score.signals, self.horizon_of(score.output)),
             rival: rival.zip(score.rival).map(|(of, verdict)| RivalRecord::new(of, verdict)),
+            horizon_steps: self.output(score.output).map(|output| output.horizon_steps),
+            quantile_scores: self
+                .output(score.output)
+                .and_then(|output| QuantileScoreRecord::of(score, &output.levels)),
         };
         serde_json::to_writer(buffer, &record)
             .expect("plain fields and finite numbers always encode, and a Vec never fails to grow");
@@ -412,6 +458,7 @@ pub(crate) mod samples {
             horizon_steps: 1,
             coverage: 0.9,
             features: Vec::new(),
+            outputs: Vec::new(),
         }
     }
 
@@ -457,12 +504,16 @@ pub(crate) mod samples {
                 },
                 sell: SideCounts::default(),
             },
+            output: 0,
+            quantiles: Quantiles::NONE,
+            quantile_sums: QuantileSums::default(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::forecast::OutputTemplate;
     use super::*;
     use crate::core::proportion::wilson;
 
@@ -528,6 +579,36 @@ mod tests {
         );
         let back: ScoreRecord<'_> = serde_json::from_str(&beside).unwrap();
         assert_eq!(back.rival, Some(RivalRecord::new(("other", "7"), score.verdict)));
+        // That of an output says how far ahead it looked, and what its quantiles were worth.
+        let outputs = vec![
+            OutputTemplate { horizon_steps: 1, coverage: 0.9, levels: Vec::new() },
+            OutputTemplate { horizon_steps: 5, coverage: 0.8, levels: vec![0.25, 0.5, 0.75] },
+        ];
+        let listed = RecordTemplate { outputs, ..template.clone() };
+        let quantiles = Quantiles::of([-0.5, 0.0125, 0.5]);
+        let quantile_sums = QuantileSums::of(&[0.25, 0.5, 0.75], &quantiles, score.truth);
+        let further = Score { output: 1, quantiles, quantile_sums, ..score };
+        let mut bytes = Vec::new();
+        listed.encode_score("AAPL", &further, None, &mut bytes);
+        let further = String::from_utf8(bytes).unwrap();
+        let level = |level, value, loss, coverage| {
+            format!(
+                "{{\"level\":{level:?},\"value\":{value:?},\"loss\":{loss:?},\
+                 \"mean_loss\":{loss:?},\"coverage\":{coverage:?}}}"
+            )
+        };
+        let levels = [
+            level(0.25, -0.5, 0.0625, 0.0),
+            level(0.5, 0.0125, 0.13125, 1.0),
+            level(0.75, 0.5, 0.1875, 1.0),
+        ];
+        let behind = format!(",\"horizon_steps\":5,\"quantile_scores\":[{}]}}", levels.join(","));
+        assert!(further.ends_with(&behind), "{further}");
+        assert!(further.contains("\"coverage\":0.8,\"covered\":true"), "{further}");
+        let id = listed.id_of("AAPL", score.as_of, 1);
+        assert!(further.contains(&format!("\"id\":\"{id}\"")), "{further}");
+        let back: ScoreRecord<'_> = serde_json::from_str(&further).unwrap();
+        assert_eq!(back.quantile_scores.unwrap().len(), 3);
         // Those of before have no verdict, and are read.
         let before = text.split_once(",\"verdict\"").unwrap().0.to_owned() + "}";
         assert_eq!(serde_json::from_str::<ScoreRecord<'_>>(&before).unwrap().verdict, None);

@@ -18,6 +18,7 @@
 mod bins;
 mod bootstrap;
 mod calibration;
+mod outputs;
 mod paper;
 mod plots;
 mod sample;
@@ -32,6 +33,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use self::bins::TimeBins;
 use self::calibration::Distances;
+use self::outputs::OutputReport;
 use self::paper::{Account, Paper};
 use self::sample::{Reservoir, Thinned};
 use crate::core::domain::{Evidence, Forecast, UnixNanos};
@@ -43,8 +45,9 @@ use crate::report::page::Page;
 use crate::seal::judge::evaluate::CALIBRATION_BINS;
 use crate::seal::judge::statistics::probability::Reliability;
 
+pub use self::outputs::{OutputFigures, QuantileFigures};
 pub use self::paper::PaperFigures;
-pub use self::subject::{HoldRule, PaperOptions, SellRule, Subject};
+pub use self::subject::{HoldRule, PaperOptions, SellRule, Subject, SubjectOutput};
 pub use self::summary::{EvidenceFigures, NoPaper, Summary, SymbolFigures};
 
 /// The most times of which the comparison over all symbols keeps the scores apart.
@@ -78,6 +81,8 @@ pub struct ReplayReport {
     /// The first symbol that was scored, and its scores over time.
     track: Option<(String, Thinned<Moment>)>,
     paper: Paper,
+    /// The outputs of a model that lists them, the first one first.
+    outputs: Vec<OutputReport>,
 }
 
 /// What is kept of one symbol.
@@ -120,6 +125,13 @@ struct Moment {
     upper: f64,
 }
 
+impl Moment {
+    fn of(score: &Score) -> Self {
+        let Score { target_time: time, value, truth, lower, upper, .. } = *score;
+        Self { time, value, truth, lower, upper }
+    }
+}
+
 impl ReplayReport {
     /// Nothing has come yet.
     pub fn new(subject: Subject, options: PaperOptions) -> Self {
@@ -144,6 +156,7 @@ impl ReplayReport {
             reliability: Reliability::new(CALIBRATION_BINS),
             track: None,
             paper: Paper::new(options),
+            outputs: subject.outputs.iter().map(OutputReport::new).collect(),
             subject,
             options,
         }
@@ -156,6 +169,10 @@ impl ReplayReport {
 
     /// Takes a forecast of a symbol, whose score may come later.
     pub fn forecast(&mut self, symbol: &str, forecast: &Forecast) {
+        // Of an output behind the first the scores alone matter.
+        if forecast.output > 0 {
+            return;
+        }
         self.expect(symbol, forecast.as_of, forecast.last_price);
     }
 
@@ -173,6 +190,12 @@ impl ReplayReport {
 
     /// Takes the next score of a symbol.
     pub fn score(&mut self, symbol: &str, score: &Score) {
+        if let Some(output) = self.outputs.get_mut(usize::from(score.output)) {
+            output.note(symbol, score);
+        }
+        if score.output > 0 {
+            return;
+        }
         let price = self.price(symbol, score.as_of);
         let [first, last] = self.span.unwrap_or([score.as_of; 2]);
         self.span = Some([first.min(score.as_of), last.max(score.as_of)]);
@@ -188,8 +211,7 @@ impl ReplayReport {
         }
         let is_tracked = self.track.as_ref().is_some_and(|(tracked, _)| tracked == symbol);
         if let Some((_, track)) = self.track.as_mut().filter(|_| is_tracked) {
-            let Score { target_time: time, value, truth, lower, upper, .. } = *score;
-            track.push(Moment { time, value, truth, lower, upper });
+            track.push(Moment::of(score));
         }
         let at = (score.as_of, price);
         let Some(known) = self.symbols.get_mut(symbol) else { return };

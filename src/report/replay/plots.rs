@@ -3,6 +3,7 @@
 //! Owns what is drawn and the words below. Promises a bounded number of marks, however long the
 //! replay was. Never computes a figure that the summary has.
 
+use super::sample::Thinned;
 use super::summary::Summary;
 use super::{COUNTED, Moment, ReplayReport, paper, summary};
 use crate::core::domain::{Evidence, UnixNanos};
@@ -109,6 +110,17 @@ fn ends(sorted: &[f64]) -> [f64; 2] {
 /// The scores of one symbol over time.
 fn track(report: &ReplayReport) -> Option<Figure> {
     let (symbol, track) = report.track.as_ref()?;
+    let title = format!("{symbol}: forecasts and truths over time");
+    Some(track_of(report, (symbol, track), &title, "track"))
+}
+
+/// The scores of one symbol over time, of any output.
+pub(super) fn track_of(
+    report: &ReplayReport,
+    (symbol, track): (&str, &Thinned<Moment>),
+    title: &str,
+    name: &str,
+) -> Figure {
     let moments = track.kept();
     let series = |of: fn(&Moment) -> f64| -> Vec<(f64, f64)> {
         moments.iter().map(|moment| (nanos(moment.time), of(moment))).collect()
@@ -124,7 +136,7 @@ fn track(report: &ReplayReport) -> Option<Figure> {
         points.into_iter().map(|(x, y)| (x, y.clamp(low, high))).collect()
     };
     let x = times(moments.iter().map(|moment| moment.time));
-    let plot = Plot::new(&format!("{symbol}: forecasts and truths over time"), x, y);
+    let plot = Plot::new(title, x, y);
     let plot = match report.kind {
         TargetKind::Probability => plot,
         _ => plot.band(Look::Model, "interval", band.collect()),
@@ -147,7 +159,7 @@ fn track(report: &ReplayReport) -> Option<Figure> {
          moves less than what comes true. What lies beyond the picture is drawn at its edge."
     );
     let caption = capitalised(&caption);
-    Some(Figure { name: "track".to_owned(), plot, caption, table: Table::new() })
+    Figure { name: name.to_owned(), plot, caption, table: Table::new() }
 }
 
 /// Skill and the confidence sequence over time.

@@ -6,7 +6,7 @@
 use super::paper::PaperFigures;
 use super::subject::{HoldRule, PaperOptions, SellRule};
 use super::summary::{EvidenceFigures, NoPaper, Summary, SymbolFigures};
-use super::{ReplayReport, plots, words};
+use super::{ReplayReport, outputs, plots, words};
 use crate::core::baseline::BaselineKind;
 use crate::core::forecast::TargetKind;
 use crate::core::signal::{SideCounts, SignalCounts};
@@ -31,6 +31,7 @@ pub(super) fn write(report: &ReplayReport, page: &mut Page) {
     if words::has_evidence(&summary) {
         verdict(report, &summary, page);
         coverage(report, &summary, page);
+        outputs::write(report, &summary.outputs, page);
         signals(report, &summary, page);
         paper(report, &summary, page);
     }

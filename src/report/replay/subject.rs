@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::core::baseline::BaselineKind;
-use crate::core::forecast::Target;
+use crate::core::forecast::{OutputPlan, Target};
 use crate::core::signal::{SignalPlan, SignalRule};
 use crate::core::step::Calendar;
 use crate::engine::model::manifest::{Manifest, Plans};
@@ -32,6 +32,19 @@ pub struct Subject {
     pub signals: SignalPlan,
     /// The days on which there are steps, where that is known.
     pub calendar: Option<Arc<Calendar>>,
+    /// Its outputs, the first one first; empty for a model that lists none.
+    pub outputs: Vec<SubjectOutput>,
+}
+
+/// One output of the model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubjectOutput {
+    /// How many steps ahead it looks.
+    pub horizon_steps: u32,
+    /// The share of truths that its intervals are made to hold.
+    pub coverage: f64,
+    /// The levels of its quantiles.
+    pub levels: Vec<f64>,
 }
 
 impl Subject {
@@ -46,6 +59,17 @@ impl Subject {
             against: plans.score.against(),
             signals: plans.score.signals().with_rule(rule),
             calendar: plans.calendar.clone(),
+            outputs: plans.outputs.plans.iter().map(SubjectOutput::of).collect(),
+        }
+    }
+}
+
+impl SubjectOutput {
+    fn of(plan: &OutputPlan) -> Self {
+        Self {
+            horizon_steps: plan.horizon_steps(),
+            coverage: plan.forecast().coverage(),
+            levels: plan.levels().to_vec(),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use super::outputs::{OutputFigures, OutputReport};
 use super::paper::PaperFigures;
 use super::{COUNTED, ReplayReport, SymbolReport, has_paper};
 use crate::core::baseline::{BASELINES, BaselineKind};
@@ -64,6 +65,9 @@ pub struct Summary {
     pub no_paper: Option<NoPaper>,
     /// Scored forecasts without a price, which no position follows from.
     pub unpriced: u64,
+    /// Each output of a model that lists them, the first one first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputFigures>,
 }
 
 /// The figures of one kind of evidence.
@@ -164,6 +168,7 @@ pub(super) fn of(report: &ReplayReport) -> Summary {
         paper,
         no_paper,
         unpriced: report.paper.unpriced(),
+        outputs: report.outputs.iter().map(OutputReport::figures).collect(),
     }
 }
 

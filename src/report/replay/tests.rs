@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::core::baseline::BaselineKind;
-use crate::core::domain::{InputShift, Quality, SymbolId};
+use crate::core::domain::{InputShift, Quality, Quantiles, SymbolId};
 use crate::core::forecast::SignalThresholds;
 use crate::core::random::{Purpose, Random};
+use crate::core::score::QuantileSums;
 use crate::core::signal::{SignalPlan, SignalState};
 use crate::core::verdict::{Ledger, Word};
 use crate::report::well_formed::assert_well_formed;
@@ -23,6 +24,7 @@ fn subject(target: Target) -> Subject {
         against: BaselineKind::Persistence,
         signals: SignalPlan::new(THRESHOLDS, kind),
         calendar: None,
+        outputs: Vec::new(),
     }
 }
 
@@ -68,6 +70,8 @@ impl Stream {
                 drift: false,
                 shift: InputShift::Unknown,
                 shed_steps: 0,
+                output: 0,
+                quantiles: Quantiles::NONE,
             },
         );
         let mut score = Score {
@@ -94,6 +98,9 @@ impl Stream {
             rival: None,
             signal,
             signals: SignalCounts::default(),
+            output: 0,
+            quantiles: Quantiles::NONE,
+            quantile_sums: QuantileSums::default(),
         };
         let rule = LedgerRule::new(1, LEVEL);
         self.ledger.take(&rule, score.loss_difference(), target_time);

@@ -111,6 +111,7 @@ pub fn evaluate(part: &str, outcomes: &Outcomes, terms: &Terms) -> Evaluation {
             buy: figures(Detection::count(values, truths, |value| value > signal.buy_above)),
             sell: figures(Detection::count(values, truths, |value| value < signal.sell_below)),
         }),
+        quantiles: Vec::new(),
     }
 }
 

@@ -128,19 +128,25 @@ impl Windows {
         &self.labels
     }
 
-    /// The labels, to put them into another order.
-    pub fn labels_mut(&mut self) -> &mut [f32] {
-        &mut self.labels
+    /// The same windows with these labels `[n, K]` in the place of theirs.
+    #[must_use]
+    pub fn with_labels(self, outputs: usize, labels: Vec<f32>) -> Self {
+        assert_eq!(labels.len(), self.starts.len() * outputs, "labels of all windows");
+        Self { outputs, labels, ..self }
+    }
+
+    /// Gives each window the labels and the weight of the one at its place in `order`.
+    pub fn reorder_labels(&mut self, order: &[usize]) {
+        assert_eq!(order.len(), self.len(), "one place for each window");
+        let (mut labels, mut weights) = (Vec::new(), Vec::new());
+        self.gather_labels(order, &mut labels);
+        self.gather_weights(order, &mut weights);
+        (self.labels, self.weights) = (labels, weights);
     }
 
     /// How much each window counts; none where all count the same.
     pub fn weights(&self) -> &[f32] {
         &self.weights
-    }
-
-    /// The weights, to put them into another order.
-    pub fn weights_mut(&mut self) -> &mut [f32] {
-        &mut self.weights
     }
 
     /// Says how much each window counts; no weights: all count the same. Windows are added before.

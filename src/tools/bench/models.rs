@@ -159,6 +159,7 @@ impl Known {
             graph,
             signal: SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
             interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
+            outputs: Vec::new(),
             exactness: None,
             origin: None,
             training: manifest::Known::Unknown,

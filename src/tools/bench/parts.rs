@@ -9,7 +9,7 @@ use crate::core::domain::Schema;
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
 use crate::engine::wire::encoder::RecordEncoder;
-use crate::engine::wire::forecast::RecordTemplate;
+use crate::engine::wire::forecast::{OutputTemplate, RecordTemplate};
 
 /// Event time of the first tick in milliseconds; it has as many digits as all that follow.
 const FIRST_TIME_MS: u64 = 1_000_000_000_000;
@@ -100,5 +100,6 @@ pub fn encoder(bundle: &Bundle, mode: Mode) -> RecordEncoder {
         horizon_steps: manifest.horizon_steps,
         coverage: bundle.plans().forecast.coverage(),
         features: manifest.features.clone(),
+        outputs: OutputTemplate::of(bundle.plans()),
     })
 }

@@ -75,6 +75,9 @@ pub(super) fn of_fold(
     );
     let mut hash = Sha256::new();
     hash.update(text);
+    if config.outputs.are_listed() {
+        hash.update(format!("{:?}", config.outputs));
+    }
     hex(hash)
 }
 

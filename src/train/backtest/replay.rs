@@ -135,14 +135,15 @@ impl Output {
         let Self { forecasts, scores, fold, replayed } = self;
         pipeline.infer(Haste::Throughput)?;
         pipeline.emit_values(|_, forecast, line| {
-            if !fold.tests(forecast.as_of) {
+            // A backtest judges the first output.
+            if forecast.output > 0 || !fold.tests(forecast.as_of) {
                 return Ok(());
             }
             replayed.forecast(forecast.as_of);
             forecasts.write(line)
         })?;
         pipeline.emit_score_values(|symbol, score, line| {
-            if !(fold.tests(score.as_of) && score.evidence.counts()) {
+            if score.output > 0 || !(fold.tests(score.as_of) && score.evidence.counts()) {
                 return Ok(());
             }
             replayed.score(symbol.as_str(), score);

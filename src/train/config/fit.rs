@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::StateRule;
+use super::outputs::OutputsConfig;
 use crate::core::forecast::Target;
 use crate::ports::section::Section;
 use crate::train::fit::loss::Loss;
@@ -25,7 +26,12 @@ pub(super) struct Fit {
 }
 
 /// Reads the section.
-pub(super) fn fit(mut section: Section<'_>, target: &Target, state: StateRule) -> Fit {
+pub(super) fn fit(
+    mut section: Section<'_>,
+    target: &Target,
+    outputs: &OutputsConfig,
+    state: StateRule,
+) -> Fit {
     let seed = section.count("seed", 0, i64::MAX as usize);
     let mut recipe = Recipe {
         epochs: section.count("epochs_max", 1, EPOCHS_MAX),
@@ -38,7 +44,7 @@ pub(super) fn fit(mut section: Section<'_>, target: &Target, state: StateRule) -
         schedule: RateSchedule::default(),
         weight_decay: section.number("weight_decay", "at least 0", |decay| decay >= 0.0),
         clip_norm: section.number("clip_norm", "at least 0", |norm| norm >= 0.0),
-        loss: loss(&mut section, target),
+        loss: loss(&mut section, target, outputs),
         weights: WeightRule::default(),
         seed: seed as u64,
         lanes: section.count("lanes", 1, 64),
@@ -161,7 +167,7 @@ fn logs(section: &mut Section<'_>) -> Vec<LogKind> {
 }
 
 /// The loss that was asked for, or the usual one of the target.
-fn loss(section: &mut Section<'_>, target: &Target) -> Loss {
+fn loss(section: &mut Section<'_>, target: &Target, outputs: &OutputsConfig) -> Loss {
     let choices = [
         ("auto", None),
         ("mean_squared_error", Some(Loss::MeanSquaredError)),
@@ -174,6 +180,12 @@ fn loss(section: &mut Section<'_>, target: &Target) -> Loss {
     let quantile = section.number("quantile", "between 0 and 1", |q| q > 0.0 && q < 1.0);
     let delta = section.number("huber_delta", "above 0", |delta| delta > 0.0) as f32;
     let probability = target.is_probability();
+    if let Some(loss) = outputs.loss() {
+        if chosen.is_some() {
+            section.problem("loss", "must be `auto`: it follows from network.output");
+        }
+        return loss;
+    }
     match chosen {
         None if probability => Loss::BinaryCrossEntropy,
         None => Loss::MeanSquaredError,

@@ -7,6 +7,7 @@
 
 mod fit;
 mod network;
+mod outputs;
 pub mod schedule;
 mod window;
 
@@ -18,7 +19,8 @@ use std::path::{Path, PathBuf};
 use config::{File, FileFormat, Value};
 
 use self::fit::{Fit, fit};
-use self::network::network;
+use self::network::{Network, network};
+pub use self::outputs::OutputsConfig;
 use self::schedule::{Schedule, schedule};
 pub use self::window::ScalerPer;
 use self::window::{Window, window};
@@ -34,7 +36,7 @@ use crate::ops::document::lines_of;
 use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
 use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
 use crate::seal::sections::{
-    CalendarChoice, DataConfig, STEPS_MAX, data, forecast, period_steps, step, unknown_field,
+    CalendarChoice, DataConfig, data, forecast, period_steps, step, unknown_field,
 };
 use crate::seal::spill::SpillRule;
 use crate::seal::statics::Statics;
@@ -81,6 +83,8 @@ pub struct TrainConfig {
     pub target: Target,
     /// How many steps ahead.
     pub horizon_steps: usize,
+    /// What the network gives beside one value for that horizon.
+    pub outputs: OutputsConfig,
     /// The period of the seasonal baseline, 0 for none; `None` for that of the steps.
     pub period_steps: Option<u32>,
     /// How the history is divided.
@@ -107,6 +111,13 @@ pub struct TrainConfig {
     pub signal: SignalThresholds,
     /// When a backtest retrains.
     pub backtest: Schedule,
+}
+
+impl TrainConfig {
+    /// How many steps ahead the output looks that looks furthest.
+    pub fn longest_horizon(&self) -> usize {
+        self.outputs.further_horizons.iter().copied().fold(self.horizon_steps, usize::max)
+    }
 }
 
 /// Where the state before a row comes from; it decides which modes a model serves.
@@ -185,7 +196,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         (data, memory_bytes_max)
     };
     let (step, step_rule, calendar) = step(root.section("step"));
-    let (target, horizon_steps) = {
+    let (target, horizon_steps, further_horizons) = {
         let mut section = root.section("target");
         let kind = section.choice("kind", &TARGET_KINDS.map(|kind| (kind, kind)));
         let field = section.optional_text("field");
@@ -194,9 +205,9 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
             section.problem(error.part, error.problem);
             Target::NextReturn
         });
-        let horizon_steps = section.count("horizon_steps", 1, STEPS_MAX);
+        let (horizon_steps, further) = outputs::horizons(&mut section);
         section.finish();
-        (target, horizon_steps)
+        (target, horizon_steps, further)
     };
     let Window {
         steps: window_steps,
@@ -213,8 +224,11 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
     }
     let split = split(root.section("split"));
     let columns = features.len() + statics.as_ref().map_or(0, |statics| statics.names.len());
-    let (architecture, state, embedding) = network(root.section("network"), columns, &target);
-    let Fit { recipe, work, logs } = fit(root.section("fit"), &target, state);
+    let mut of_forecast = root.section("forecast");
+    let wanted = (outputs::levels(&mut of_forecast), further_horizons);
+    let Network { architecture, state, embedding, outputs } =
+        network(root.section("network"), columns, &target, wanted);
+    let Fit { recipe, work, logs } = fit(root.section("fit"), &target, &outputs, state);
     data.spill = Some(SpillRule { folder: work.clone(), bytes_max: memory_bytes_max });
     let (seeds, folds) = {
         let mut section = root.section("evaluate");
@@ -230,7 +244,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         folder
     };
-    let (coverage, signal) = forecast(root.section("forecast"), &target);
+    let (coverage, signal) = forecast(of_forecast, &target);
     let backtest = schedule(root.section("backtest"));
     root.finish();
     TrainConfig {
@@ -252,6 +266,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         embedding,
         target,
         horizon_steps,
+        outputs,
         period_steps,
         split,
         architecture,

@@ -1,6 +1,7 @@
 //! The section `[network]`: layers, and where their state comes from.
 
 use super::StateRule;
+use super::outputs::{OutputsConfig, output};
 use crate::core::features::SYMBOL_COLUMNS_MAX;
 use crate::core::forecast::Target;
 use crate::ports::section::Section;
@@ -19,18 +20,28 @@ const ACTIVATIONS: [(&str, Activation); 4] = [
     ("sigmoid", Activation::Sigmoid),
 ];
 
+/// What the section says.
+pub(super) struct Network {
+    pub(super) architecture: Architecture,
+    pub(super) state: StateRule,
+    /// Columns of a learned table of symbols; 0: none.
+    pub(super) embedding: usize,
+    pub(super) outputs: OutputsConfig,
+}
+
 /// Reads the section for rows of `inputs` values, behind which those of a learned table of symbols
-/// come; with the network comes how many these are.
+/// come; `wanted` are the levels of quantiles and the horizons behind the first.
 pub(super) fn network(
     mut section: Section<'_>,
     inputs: usize,
     target: &Target,
-) -> (Architecture, StateRule, usize) {
+    wanted: (Vec<f64>, Vec<usize>),
+) -> Network {
     // A symbol may have as many static columns.
     const EMBEDDING_MAX: usize = SYMBOL_COLUMNS_MAX / 2;
     let convolution = convolution(section.section("convolution"));
     let recurrent = recurrent(&mut section);
-    let dense = section.sections("dense", |mut layer| {
+    let mut dense = section.sections("dense", |mut layer| {
         let shape = DenseShape {
             units: layer.count("units", 1, UNITS_MAX),
             activation: layer.choice("activation", &ACTIVATIONS),
@@ -56,11 +67,7 @@ pub(super) fn network(
             section.problem(name, "needs at least one layer");
         }
     }
-    if let Some(last) = dense.last()
-        && last.units != 1
-    {
-        section.problem("dense", "the last layer gives the forecast, so it needs units = 1");
-    }
+    let outputs = output(&mut section, &mut dense, target, state, wanted);
     if let Some(last) = dense.last()
         && target.is_probability()
         && last.activation != Activation::Sigmoid
@@ -71,7 +78,8 @@ pub(super) fn network(
     }
     section.finish();
     let inputs = inputs + embedding;
-    (Architecture { inputs, convolution, recurrent, attention, dense }, state, embedding)
+    let architecture = Architecture { inputs, convolution, recurrent, attention, dense };
+    Network { architecture, state, embedding, outputs }
 }
 
 /// The convolution, where it has filters.

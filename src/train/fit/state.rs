@@ -117,7 +117,7 @@ impl FitState {
         let Recipe { loss, monitor, .. } = recipe;
         let number = self.epochs.len() + 1;
         let values = lessons.validate(&self.parameters);
-        let mean = |sum: f64| sum / values.len() as f64;
+        let mean = |sum: f64| sum / loss.items(values.len()) as f64;
         let validation_loss = mean(loss.sum(&values, labels));
         if !validation_loss.is_finite() {
             let (what, loss) = ("validation", validation_loss);

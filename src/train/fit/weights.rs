@@ -134,7 +134,8 @@ pub(in super::super) fn gradient(
     }
     let examples = values.chunks_exact(values_each).zip(targets.chunks_exact(targets_each));
     let losses = examples.map(|(values, targets)| loss.sum(values, targets));
-    losses.zip(weights).map(|(loss, weight)| loss * f64::from(*weight)).sum::<f64>() / count as f64
+    losses.zip(weights).map(|(loss, weight)| loss * f64::from(*weight)).sum::<f64>()
+        / loss.items(count) as f64
 }
 
 #[cfg(test)]

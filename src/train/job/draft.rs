@@ -8,7 +8,7 @@ use crate::core::features::{FeaturePlan, SymbolTable};
 use crate::engine::model::Draft;
 use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use crate::engine::model::manifest::{
-    Known, MANIFEST_SCHEMA, Manifest, Mode, TargetSpec, TrainingSpec,
+    GraphSpec, Known, MANIFEST_SCHEMA, Manifest, Mode, TargetSpec, TrainingSpec,
 };
 use crate::train::assess::Assessment;
 use crate::train::config::StateRule;
@@ -18,6 +18,7 @@ use crate::train::export::export;
 use crate::train::fit::carried::predict as predict_carried;
 use crate::train::fit::{Fit, predict};
 use crate::train::rows::scaled_rows;
+use crate::train::outputs;
 use crate::train::sequences::{Place, Sequences};
 use crate::train::symbols;
 use crate::train::windows::Windows;
@@ -84,9 +85,10 @@ impl Job {
                 StateRule::Window if exported.graph.states.is_empty() => vec![Mode::Full],
                 StateRule::Window => vec![Mode::Full, Mode::Sliding],
             },
-            graph: exported.graph,
+            graph: GraphSpec { columns: outputs::columns_spec(config), ..exported.graph },
             signal: config.signal,
             interval,
+            outputs: outputs::specs(config, dataset, &judged.further),
             exactness: None,
             origin: None,
             training: Known::Is(TrainingSpec {
@@ -133,6 +135,7 @@ impl Job {
             StateRule::Window => (GOLDEN_CASES_PER_PART, 1),
             StateRule::Carried => (CARRIED_CASES_PER_PART, CARRIED_WINDOWS),
         };
+        let value = outputs::columns_spec(config).map_or(0, |columns| columns.value as usize);
         let mut cases = Vec::new();
         let known = &self.dataset.symbols;
         let mut inputs = Sequences::new(width).with_symbols(known.clone());
@@ -164,7 +167,12 @@ impl Job {
         for (sequence, case) in cases.iter_mut().enumerate() {
             let rows = window - 1..case.window.len();
             let places: Vec<Place> = rows.map(|row| Place { sequence, row }).collect();
-            case.output = self.golden_outputs(parameters, &inputs, &places);
+            let values = self.golden_outputs(parameters, &inputs, &places);
+            let rows = values.chunks_exact(config.outputs.columns());
+            case.output = rows.clone().map(|row| row[value]).collect();
+            if config.outputs.are_listed() {
+                case.outputs = rows.map(<[f32]>::to_vec).collect();
+            }
         }
         Ok(cases)
     }

@@ -2,12 +2,40 @@
 //!
 //! Owns what is shown beside what, and in which unit and precision. Never computes a figure.
 
-use crate::engine::model::manifest::{Evaluation, FigureSpread, RepeatFigures, SignalFigures};
+use crate::engine::model::manifest::{
+    Evaluation, FigureSpread, LevelFigures, Manifest, RepeatFigures, SignalFigures,
+};
 
 use crate::report::table::{Cell, Table};
 use crate::report::text::{in_unit as error, percent};
 use crate::train::evaluate::{TargetKind, p_value};
 use crate::train::out_of_range::{OutOfRange, PARTS};
+
+/// The test part of each output of a model that lists them; empty for another.
+pub(super) fn outputs(manifest: &Manifest, kind: TargetKind) -> Table {
+    let mut table = Table::new();
+    for (at, output) in manifest.outputs.iter().enumerate() {
+        let evaluation = if at == 0 { &manifest.evaluation } else { &output.evaluation };
+        let Some(part) = evaluation.iter().find(|part| part.part == "test") else { continue };
+        if table.is_empty() {
+            let heads = ["steps ahead", "mean absolute error", "skill", "interval holds"];
+            let heads = heads.map(str::to_owned).into_iter();
+            let level = |of: &LevelFigures| format!("at or below {}", of.level);
+            let heads = heads.chain(part.quantiles.iter().map(level));
+            table.push(heads.map(Cell::from).collect());
+        }
+        let figures = [
+            output.horizon_steps.to_string(),
+            error(kind, part.mean_absolute_error),
+            format!("{:+.3}", part.skill),
+            percent(part.interval_coverage, 1),
+        ];
+        let share = |of: &LevelFigures| percent(of.coverage, 1);
+        let cells = figures.into_iter().chain(part.quantiles.iter().map(share));
+        table.push(cells.map(Cell::from).collect());
+    }
+    table
+}
 
 /// The figures of one part: the model, and each baseline beside it.
 pub(super) fn evaluation(part: &Evaluation, kind: TargetKind, coverage: f64) -> Table {

@@ -145,6 +145,10 @@ pub fn summary(manifest: &Manifest) -> String {
         summary += &text(&figures::evaluation(part, kind, manifest.interval.coverage));
         summary.push('\n');
     }
+    let outputs = text(&figures::outputs(manifest, kind));
+    if !outputs.is_empty() {
+        summary += &format!("outputs on the test part\n{outputs}\n");
+    }
     let repeats = text(&figures::repeats(&manifest.repeats, kind));
     if !repeats.is_empty() {
         summary += &format!("mean and spread over repeated runs\n{repeats}\n");
@@ -195,6 +199,13 @@ fn tables(trained: &Trained, kind: TargetKind) -> Vec<(String, Table, &'static s
              training part goes on; the linear model sees the window of steps before the \
              forecast. \
              Directions are those from no change, from the last value, or from an even chance.",
+        ),
+        (
+            "Horizons and quantiles".to_owned(),
+            figures::outputs(manifest, kind),
+            "The test part by horizon, as the network gives it. A quantile is right where the \
+             share of truths at or below it is its level; the daemon adapts both quantiles and \
+             intervals. Skill is against persistence.",
         ),
         (
             "Signals on the test part".to_owned(),
@@ -283,6 +294,7 @@ fn loss(loss: Loss) -> String {
         Loss::Huber(delta) => format!("Huber loss, linear beyond {delta} model units"),
         Loss::BinaryCrossEntropy => "binary cross-entropy".to_owned(),
         Loss::Quantile(quantile) => format!("pinball loss of the quantile {quantile}"),
+        Loss::Outputs(outputs) => outputs.to_string(),
     }
 }
 

@@ -109,6 +109,7 @@ pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
         },
         signal: SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
         interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
+        outputs: Vec::new(),
         exactness: None,
         origin: None,
         training: Known::Is(TrainingSpec {

@@ -8,8 +8,11 @@
 //!
 //! Never: is what a model is judged by; that is `evaluate`.
 
+mod outputs;
+
 use std::borrow::Cow;
 
+pub use self::outputs::OutputLoss;
 use crate::train::network::activation::sigmoid;
 use crate::train::network::{Activation, Network};
 
@@ -31,6 +34,9 @@ pub enum Loss {
     /// mean(max(q e, (q - 1) e)) for e = target - y, the "pinball" loss, whose minimum is the
     /// quantile q, between 0 and 1, of what may come (Koenker and Bassett, 1978).
     Quantile(f32),
+    /// Of quantiles or parameters of a distribution, for one horizon or several: the mean over
+    /// windows of the sum over outputs.
+    Outputs(OutputLoss),
 }
 
 impl Loss {
@@ -41,7 +47,8 @@ impl Loss {
             Self::MeanSquaredError
             | Self::MeanAbsoluteError
             | Self::Huber(_)
-            | Self::Quantile(_) => Some(Cow::Borrowed(network)),
+            | Self::Quantile(_)
+            | Self::Outputs(_) => Some(Cow::Borrowed(network)),
             Self::BinaryCrossEntropy => {
                 let sigmoid = network.last_activation() == Activation::Sigmoid;
                 sigmoid.then(|| Cow::Owned(network.with_last_activation(Activation::Linear)))
@@ -58,6 +65,9 @@ impl Loss {
         count: usize,
         gradient: &mut Vec<f32>,
     ) -> f64 {
+        if let Self::Outputs(outputs) = self {
+            return outputs.gradient(values, targets, self.items(count), gradient);
+        }
         assert_eq!(values.len(), targets.len(), "one target for each value");
         let weight = 1.0 / count as f32;
         gradient.clear();
@@ -83,6 +93,7 @@ impl Loss {
                 let slope = |y: f32, target: f32| if target > y { -q } else { 1.0 - q };
                 gradient.extend(pairs.map(|(&y, &target)| weight * slope(y, target)));
             }
+            Self::Outputs(_) => {}
         }
         self.sum(values, targets) / count as f64
     }
@@ -114,16 +125,29 @@ impl Loss {
                 let q = f64::from(q);
                 pairs.map(|(y, target)| (target - y) * if target > y { q } else { q - 1.0 }).sum()
             }
+            Self::Outputs(outputs) => outputs.sum(values, targets),
+        }
+    }
+
+    /// Over how many items a mean goes, where the network gives so many values.
+    pub(crate) fn items(self, values: usize) -> usize {
+        match self {
+            Self::Outputs(outputs) => values / outputs.columns(),
+            _ => values,
         }
     }
 
     /// Sum of `|y - target|`, for people, in model units. `values` are those that the loss reads.
     pub(crate) fn absolute_error(self, values: &[f32], targets: &[f32]) -> f64 {
+        if let Self::Outputs(outputs) = self {
+            return outputs.absolute_error(values, targets);
+        }
         let value = |y: f32| match self {
             Self::MeanSquaredError
             | Self::MeanAbsoluteError
             | Self::Huber(_)
-            | Self::Quantile(_) => y,
+            | Self::Quantile(_)
+            | Self::Outputs(_) => y,
             Self::BinaryCrossEntropy => sigmoid(y),
         };
         let pairs = values.iter().zip(targets);
