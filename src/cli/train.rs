@@ -179,6 +179,7 @@ pub(super) fn failure_of(error: &TrainError) -> Failure {
         | TrainError::Dataset(_)
         | TrainError::Fold { .. }
         | TrainError::Target(_)
+        | TrainError::Start(_)
         | TrainError::Fit(_) => Failure::Configuration,
         TrainError::Checkpoint(error) => match error {
             CheckpointError::Io { action: "read", .. }

@@ -23,6 +23,7 @@ use super::history::{History, Series};
 use super::look_ahead::{self, LookAheadError};
 use super::network::Network;
 use super::random::{Purpose, Random};
+use super::schedule;
 use super::sequences::{Place, Sequences};
 use super::windows::Windows;
 use crate::core::domain::{Reject, Step, UnixNanos};
@@ -150,7 +151,8 @@ impl Dataset {
     ) -> Result<Self, DatasetError> {
         Self::divided(history, config, PARTS.len() - 1, |times| {
             let times = &times[times.partition_point(|time| *time < from)..];
-            let [_, validation, ..] = cuts(times, Split { test: 0.0, ..config.split });
+            let split = Split { test: 0.0, test_from: None, newest: None, ..config.split };
+            let [_, validation, ..] = cuts(times, split);
             [from, validation, END, END]
         })
     }
@@ -200,9 +202,14 @@ impl Dataset {
                 });
             }
         }
-        let scaler = fit_scaler(config, &rows, &parts[0])?;
-        let truths = examples[0].iter().map(|example| example.truth).collect();
-        let target_scaler = fit_target_scaler(&config.target, truths)?;
+        let (scaler, target_scaler) = match config.scalers.as_deref() {
+            Some([rows, target]) => (rows.clone(), target.clone()),
+            None => {
+                let truths = examples[0].iter().map(|example| example.truth).collect();
+                let scaler = fit_scaler(config, &rows, &parts[0])?;
+                (scaler, fit_target_scaler(&config.target, truths)?)
+            }
+        };
 
         let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, &scaler)?;
         let scaled: Vec<Vec<f32>> = history
@@ -354,11 +361,17 @@ fn times(history: &History, rows: &[Rows]) -> Vec<UnixNanos> {
 /// The instants at which the parts begin, and one after the end: the rows of all series in order
 /// of time are divided by count, so that every series is cut at the same instant.
 fn cuts(times: &[UnixNanos], split: Split) -> [UnixNanos; 4] {
+    let beginning = UnixNanos::from_nanos(i64::MIN);
+    let from = split.newest.and_then(|length| schedule::newest(times, length)).unwrap_or(beginning);
+    let times = &times[times.partition_point(|time| *time < from)..];
     let at = |index: usize| times.get(index).copied().unwrap_or(END);
     let part = |count: usize, share: f64| ((count as f64) * (1.0 - share)) as usize;
-    let test = part(times.len(), split.test);
+    let test = match split.test_from {
+        Some(start) => times.partition_point(|time| *time < start),
+        None => part(times.len(), split.test),
+    };
     let validation = part(test, split.validation);
-    [UnixNanos::from_nanos(i64::MIN), at(validation), at(test), END]
+    [from, at(validation), at(test), END]
 }
 
 /// The rows of one series between two instants.

@@ -9,6 +9,7 @@ use super::dataset::DatasetError;
 use super::fit::FitError;
 use super::history::HistoryError;
 use super::network::ArchitectureError;
+use super::start::StartError;
 use crate::core::features::{FeatureError, ScalerError};
 use crate::engine::model::BundleError;
 use crate::train::fit::checkpoint::CheckpointError;
@@ -44,6 +45,9 @@ pub enum TrainError {
     /// The label's scaler cannot be inverted.
     #[error("target: {0}")]
     Target(#[from] ScalerError),
+    /// The fit cannot start from the bundle.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The fit gave nothing.
     #[error(transparent)]
     Fit(#[from] FitError),

@@ -7,6 +7,7 @@
 //!             └ network ─> lstm, attention, dense ─> gemm, activation, dropout
 //!               loss, adam, initial, random, parameters
 //! schedule ─> backtest: a fit and a replay for each fold
+//! start: parameters of a sealed bundle; search: many configurations, judged by folds
 //! ```
 //!
 //! Owns: everything that learns. Training is back-propagation through time, derived by hand for
@@ -20,6 +21,7 @@
 //! reads Parquet with it.
 
 mod error;
+mod start;
 mod trained;
 
 pub mod assess;

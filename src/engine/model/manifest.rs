@@ -18,7 +18,7 @@ use crate::core::step::{CadenceRule, Calendar, StepRule};
 use crate::engine::inference::{Columns, Signature, StateSignature};
 
 pub use super::exactness::{Exactness, Rows};
-pub use super::origin::{Compared, Known, Origin};
+pub use super::origin::{Compared, Known, Origin, StartSpec};
 pub use super::step_spec::{
     CARRY_STEPS_MAX, CalendarSpec, EmptySteps, StepKind, StepProblem, StepSpec, TICKS_MAX, Weekday,
 };
@@ -77,6 +77,9 @@ pub struct Manifest {
     /// Where the graph comes from; absent for the program's own trainer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// The bundle whose parameters the fit began with; absent where a seed drew them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartSpec>,
     /// What the model was trained on.
     pub training: Known<TrainingSpec>,
     /// The simple forecasts beside it, fitted to the training part; absent in bundles that are
@@ -528,6 +531,9 @@ impl Manifest {
         }
         if let Some(origin) = &self.origin {
             origin.check(&mut problems);
+        }
+        if let Some(start) = &self.start {
+            start.check(&mut problems);
         }
         if let Some(baselines) = &self.baselines {
             let (steps, width) = (self.window_steps as usize, self.features.len());

@@ -160,6 +160,7 @@ impl Known {
             interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
             exactness: None,
             origin: None,
+            start: None,
             training: manifest::Known::Unknown,
             baselines: None,
             distribution: None,

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
+use super::start::{Start, start};
+
 use crate::core::forecast::Target;
 use crate::ports::section::Section;
 use crate::train::fit::Recipe;
 use crate::train::fit::loss::Loss;
 
-/// Reads the section; with the recipe comes the folder of its checkpoint.
-pub(super) fn fit(mut section: Section<'_>, target: &Target) -> (Recipe, PathBuf) {
+/// Reads the section; with the recipe come the folder of its checkpoint, and where it starts.
+pub(super) fn fit(mut section: Section<'_>, target: &Target) -> (Recipe, PathBuf, Start) {
     let seed = section.count("seed", 0, i64::MAX as usize);
     let recipe = Recipe {
         epochs: section.count("epochs_max", 1, 1_000_000),
@@ -19,10 +21,12 @@ pub(super) fn fit(mut section: Section<'_>, target: &Target) -> (Recipe, PathBuf
         loss: loss(&mut section, target),
         seed: seed as u64,
         lanes: section.count("lanes", 1, 64),
+        start: None,
     };
     let work = section.path("work");
+    let start = start(&mut section);
     section.finish();
-    (recipe, work)
+    (recipe, work, start)
 }
 
 /// The loss that was asked for, or the usual one of the target.

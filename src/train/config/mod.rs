@@ -6,6 +6,8 @@
 
 mod fit;
 mod network;
+mod split;
+mod start;
 mod window;
 
 #[cfg(test)]
@@ -17,12 +19,15 @@ use config::{File, FileFormat, Value};
 
 use self::fit::fit;
 use self::network::network;
+pub use self::split::Split;
+use self::split::split;
+pub use self::start::{Start, StartFrom, StartScaler};
 use self::window::{Window, window};
 use super::fit::Recipe;
 use super::network::Architecture;
 use super::schedule::{Schedule, schedule};
 use crate::app::config::ConfigError;
-use crate::core::features::{RawFeatures, ScalerKind};
+use crate::core::features::{RawFeatures, Scaler, ScalerKind};
 use crate::core::forecast::{SignalThresholds, TARGET_KINDS, Target};
 use crate::core::step::StepRule;
 use crate::engine::model::manifest::StepSpec;
@@ -76,6 +81,11 @@ pub struct TrainConfig {
     pub state: StateRule,
     /// How it is fitted.
     pub recipe: Recipe,
+    /// What it starts from.
+    pub start: Start,
+    /// The scalers to use instead of fitting them: those of the rows and of the target. A start
+    /// from a bundle sets them.
+    pub scalers: Option<Box<[Scaler; 2]>>,
     /// Runs that differ in the seed alone, the first included.
     pub seeds: usize,
     /// Walk-forward folds before the test part; 0 for none.
@@ -101,15 +111,6 @@ pub enum StateRule {
     Carried,
 }
 
-/// How the history is divided in time: training, then validation, then test.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Split {
-    /// The share at the end for the test, between 0 and 1.
-    pub test: f64,
-    /// The share of the rest, at its end, for validation, between 0 and 1.
-    pub validation: f64,
-}
-
 /// The most seeds or folds; each is a whole fit.
 pub const REPEATS_MAX: usize = 1000;
 
@@ -118,27 +119,46 @@ pub const REPEATS_MAX: usize = 1000;
 /// # Errors
 /// [`ConfigError`] with every problem found, or the parser's words where the file is no TOML.
 pub fn load(path: &Path) -> Result<TrainConfig, ConfigError> {
+    load_with(path, &[])
+}
+
+/// As [`load`], with other values for some keys, which may lead into lists, such as
+/// `network.lstm[0].units`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path, changes: &[(String, Value)]) -> Result<TrainConfig, ConfigError> {
     let refuse = |problems| ConfigError { path: path.to_owned(), problems };
     let text = read_text(path, CONFIGURATION_BYTES_MAX)
         .map_err(|error| refuse(vec![error.to_string()]))?;
-    read_in(&text, Some(folder_of(path))).map_err(refuse)
+    read_in(&text, Some(folder_of(path)), changes).map_err(refuse)
 }
 
 /// As [`load`], from text.
 #[cfg(test)]
 pub(super) fn read(text: &str) -> Result<TrainConfig, Vec<String>> {
-    read_in(text, None)
+    read_in(text, None, &[])
 }
 
-/// As [`load`], from the text of a file in `folder`.
-fn read_in(text: &str, folder: Option<PathBuf>) -> Result<TrainConfig, Vec<String>> {
+/// As [`load_with`], from the text of a file in `folder`.
+fn read_in(
+    text: &str,
+    folder: Option<PathBuf>,
+    changes: &[(String, Value)],
+) -> Result<TrainConfig, Vec<String>> {
     let mut origins = Origins::new(folder);
     for (key, line) in lines_of(text)? {
         origins.note(&key, Place::Line(line));
     }
-    let tree = config::Config::builder()
+    let mut builder = config::Config::builder()
         .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
-        .add_source(File::from_str(text, FileFormat::Toml))
+        .add_source(File::from_str(text, FileFormat::Toml));
+    for (key, value) in changes {
+        builder = builder
+            .set_override(key, value.clone())
+            .map_err(|_| vec![format!("{key}: is no key, such as `network.lstm[0].units`")])?;
+    }
+    let tree = builder
         .build()
         .map_err(|_| vec!["the file and the defaults do not go together".to_owned()])?;
     let problems = Problems::of(origins);
@@ -184,7 +204,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
     }
     let split = split(root.section("split"));
     let (architecture, state) = network(root.section("network"), features.len(), &target);
-    let (recipe, work) = fit(root.section("fit"), &target);
+    let (recipe, work, start) = fit(root.section("fit"), &target);
     let (seeds, folds) = {
         let mut section = root.section("evaluate");
         let counts =
@@ -221,6 +241,8 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         architecture,
         state,
         recipe,
+        start,
+        scalers: None,
         seeds,
         folds,
         reports_root,
@@ -229,14 +251,4 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         signal,
         backtest,
     }
-}
-
-fn split(mut section: Section<'_>) -> Split {
-    let share = |share: f64| share > 0.0 && share < 1.0;
-    let split = Split {
-        test: section.number("test", "between 0 and 1", share),
-        validation: section.number("validation", "between 0 and 1", share),
-    };
-    section.finish();
-    split
 }

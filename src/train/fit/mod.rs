@@ -27,7 +27,7 @@ use thiserror::Error;
 pub use self::examples::Examples;
 use self::lanes::Lanes;
 pub use self::lessons::Labelled;
-pub use self::recipe::Recipe;
+pub use self::recipe::{Recipe, StartParameters};
 pub(super) use self::state::Best;
 pub use self::state::FitState;
 use self::threads::threads;

@@ -2,6 +2,11 @@
 //!
 //! Owns the recipe that the configuration gives to a fit. Never checks a value.
 
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
 use super::loss::Loss;
 
 /// How to fit.
@@ -26,6 +31,33 @@ pub struct Recipe {
     /// Parts into which each batch is divided, so that as many threads can work on it. Another
     /// count adds in another order and so gives other last bits.
     pub lanes: usize,
+    /// The parameters to begin with; `None` for those that the seed draws.
+    pub start: Option<StartParameters>,
+}
+
+/// Parameters that a fit begins with, in the order of the network. The text of `Debug` is their
+/// hash, so that a checkpoint belongs to one start.
+#[derive(Clone, PartialEq)]
+pub struct StartParameters(Arc<[f32]>);
+
+impl StartParameters {
+    /// These.
+    pub fn new(parameters: Vec<f32>) -> Self {
+        Self(parameters.into())
+    }
+
+    /// The numbers.
+    pub fn parameters(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for StartParameters {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut hash = Sha256::new();
+        self.0.iter().for_each(|parameter| hash.update(parameter.to_le_bytes()));
+        hash.finalize().iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
 }
 
 impl Default for Recipe {
@@ -40,6 +72,7 @@ impl Default for Recipe {
             loss: Loss::MeanSquaredError,
             seed: 1,
             lanes: 2,
+            start: None,
         }
     }
 }

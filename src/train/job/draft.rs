@@ -79,6 +79,7 @@ impl Job {
             interval,
             exactness: None,
             origin: None,
+            start: self.start.clone(),
             training: Known::Is(TrainingSpec {
                 data_sha256: history.data_sha256.clone(),
                 symbols: history.symbols(),
