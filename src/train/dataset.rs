@@ -16,14 +16,14 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::baseline::{Courses, FittedBaselines};
-use super::carried;
+use super::config::schedule::newest;
 use super::config::{Split, StateRule, TrainConfig};
+use super::fit::carried;
 use super::fit::{Examples, Labelled, predict};
 use super::history::{History, Series};
 use super::look_ahead::{self, LookAheadError};
 use super::network::Network;
 use super::random::{Purpose, Random};
-use super::schedule;
 use super::sequences::{Place, Sequences};
 use super::windows::Windows;
 use crate::core::domain::{Reject, Step, UnixNanos};
@@ -362,7 +362,7 @@ fn times(history: &History, rows: &[Rows]) -> Vec<UnixNanos> {
 /// of time are divided by count, so that every series is cut at the same instant.
 fn cuts(times: &[UnixNanos], split: Split) -> [UnixNanos; 4] {
     let beginning = UnixNanos::from_nanos(i64::MIN);
-    let from = split.newest.and_then(|length| schedule::newest(times, length)).unwrap_or(beginning);
+    let from = split.newest.and_then(|length| newest(times, length)).unwrap_or(beginning);
     let times = &times[times.partition_point(|time| *time < from)..];
     let at = |index: usize| times.get(index).copied().unwrap_or(END);
     let part = |count: usize, share: f64| ((count as f64) * (1.0 - share)) as usize;

@@ -4,7 +4,7 @@
 
 use crate::core::domain::UnixNanos;
 use crate::ports::section::Section;
-use crate::train::schedule::Length;
+use super::schedule::Length;
 
 /// How the history is divided in time: training, then validation, then test.
 #[derive(Clone, Copy, Debug, PartialEq)]
