@@ -166,7 +166,7 @@ pub(crate) fn manifest(modes: &[Mode]) -> Manifest {
         interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
         exactness: None,
         origin: None,
-            start: None,
+        start: None,
         training: Known::Is(TrainingSpec {
             data_sha256: String::new(),
             symbols: Vec::new(),

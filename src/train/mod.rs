@@ -34,6 +34,7 @@ pub mod look_ahead;
 pub mod network;
 pub mod repeat;
 pub mod report;
+pub mod search;
 pub mod sequences;
 
 pub use crate::core::random;

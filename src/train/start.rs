@@ -222,7 +222,8 @@ fn parameters(network: &Network, manifest: &Manifest, onnx: &[u8]) -> Result<Vec
     let theirs = graph_of(onnx)?;
     let numbered = |sign: u32| {
         let numbers = (1..).take(network.parameter_count());
-        let parameters: Vec<f32> = numbers.map(|number: u32| f32::from_bits(number | sign)).collect();
+        let parameters: Vec<f32> =
+            numbers.map(|number: u32| f32::from_bits(number | sign)).collect();
         graph_of(&export(network, &parameters, &manifest.name).onnx)
     };
     let (plus, minus) = (numbered(0)?, numbered(SIGN)?);

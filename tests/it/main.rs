@@ -76,6 +76,8 @@ mod rivals;
 mod scores;
 mod seal;
 mod seams;
+#[cfg(feature = "train")]
+mod search;
 mod several;
 mod shift;
 mod sinks;

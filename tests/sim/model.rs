@@ -201,7 +201,7 @@ fn draft(version: &str, weights: Weights, scaler: Scaler) -> Draft {
         interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
         exactness: None,
         origin: None,
-            start: None,
+        start: None,
         training: Known::Is(TrainingSpec {
             data_sha256: String::new(),
             symbols: Vec::new(),

@@ -2,9 +2,9 @@
 //!
 //! Owns its keys. Never reads a time of the history.
 
+use super::schedule::Length;
 use crate::core::domain::UnixNanos;
 use crate::ports::section::Section;
-use super::schedule::Length;
 
 /// How the history is divided in time: training, then validation, then test.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,9 +27,9 @@ pub(super) fn split(mut section: Section<'_>) -> Split {
     let test_from = section.optional_text("test_from").and_then(|text| {
         UnixNanos::parse(&text).map_err(|error| section.problem("test_from", error)).ok()
     });
-    let newest = section.optional_text("newest").and_then(|text| {
-        text.parse().map_err(|error| section.problem("newest", error)).ok()
-    });
+    let newest = section
+        .optional_text("newest")
+        .and_then(|text| text.parse().map_err(|error| section.problem("newest", error)).ok());
     section.finish();
     Split { test, validation, test_from, newest }
 }
