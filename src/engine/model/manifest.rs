@@ -484,6 +484,17 @@ impl Manifest {
         })
     }
 
+    /// Event time of the newest data that the model was made or judged with; `None` where the
+    /// manifest does not say it.
+    pub fn data_until(&self) -> Option<UnixNanos> {
+        let trained = match (&self.training, &self.origin) {
+            (Known::Is(training), _) => Some(training.to),
+            (Known::Unknown, Some(Origin { trained_until: Known::Is(until), .. })) => Some(*until),
+            (Known::Unknown, _) => None,
+        };
+        trained.map(|trained| self.evaluation.iter().map(|part| part.to).fold(trained, Ord::max))
+    }
+
     /// Checks every rule inside the manifest and resolves it into plans.
     ///
     /// # Errors

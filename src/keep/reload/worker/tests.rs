@@ -128,6 +128,7 @@ impl Folder {
             models: vec![ReloadModel::new(choice, settings(), &pipeline).asking_for(rows)],
             roles: RoleStore::new(None, ConfiguredRoles::default()),
             rule: PromotionRule::never(),
+            age: AgeWatch::never(),
             prover,
             proof_time_max: Duration::from_secs(60),
             runtime,
