@@ -30,5 +30,5 @@ pub(super) struct SearchOptions {
 /// The argument of `--trials`.
 fn trials(text: &str) -> Result<usize, String> {
     let count = text.parse().ok().filter(|count| (1..=TRIALS_MAX).contains(count));
-    count.ok_or_else(|| format!("must be a whole number from 1 to {}", TRIALS_MAX))
+    count.ok_or_else(|| format!("must be a whole number from 1 to {TRIALS_MAX}"))
 }

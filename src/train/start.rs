@@ -47,8 +47,8 @@ pub enum StartError {
     },
     /// Something judges the new model that the bundle has seen.
     #[error(
-        "fit.start: the {part} part begins with {begins}, and {bundle} was {what} until {until}, so \
-         the part would flatter the model: {advice}"
+        "fit.start: the {part} part begins with {begins}, and {bundle} was {what} until {until}, \
+         so the part would flatter the model: {advice}"
     )]
     Seen {
         /// The part of the new fit.

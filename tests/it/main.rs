@@ -72,6 +72,8 @@ mod proofs;
 mod reload;
 mod replay_report;
 mod rest;
+#[cfg(feature = "train")]
+mod retraining;
 mod rivals;
 mod scores;
 mod seal;

@@ -30,8 +30,8 @@ pub enum SearchError {
     },
     /// A fold has no forecast that every trial makes.
     #[error(
-        "folds: fold {number} has no forecast of the longest window, {window} steps, with a horizon \
-         of {horizon}: ask for fewer folds or shorter windows"
+        "folds: fold {number} has no forecast of the longest window, {window} steps, with a \
+         horizon of {horizon}: ask for fewer folds or shorter windows"
     )]
     ShortFold {
         /// Counted from 1.
@@ -46,8 +46,8 @@ pub enum SearchError {
     NoTrial(String),
     /// The folder holds another search.
     #[error(
-        "output: {} holds another search (its settings, configuration, history or release differ): \
-         name another folder, or remove it",
+        "output: {} holds another search (its settings, configuration, history or release \
+         differ): name another folder, or remove it",
         folder.display()
     )]
     Other {

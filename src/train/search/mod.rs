@@ -1,5 +1,5 @@
-//! A search for a configuration: many are tried, folds judge them, and the winner alone is judged on
-//! the test part.
+//! A search for a configuration: many are tried, folds judge them, and the winner alone is judged
+//! on the test part.
 //!
 //! ```text
 //! settings, space ─> trials ─> halving: for each rung and trial
@@ -304,8 +304,8 @@ impl Search {
         Ok(record)
     }
 
-    /// Fits the winner, and the configuration that is varied, to all that lies before the test part,
-    /// and judges both there.
+    /// Fits the winner, and the configuration that is varied, to all that lies before the test
+    /// part, and judges both there.
     fn untouched(
         &self,
         record: &Record,

@@ -17,9 +17,9 @@ pub(super) fn page(search: &Search, records: &[TrialRecord], result: &SearchResu
     page.heading("All trials");
     page.table(&trials(records, usize::MAX));
     page.note(
-        "Each trial with the figures of its last rung, those of the last rung first. The loss is the \
-         mean over the forecasts of all folds, in squares of the target's unit; skill is 1 − loss / \
-         loss of persistence. Trial 1 is the configuration that was varied.",
+        "Each trial with the figures of its last rung, those of the last rung first. The loss is \
+         the mean over the forecasts of all folds, in squares of the target's unit; skill is \
+         1 − loss / loss of persistence. Trial 1 is the configuration that was varied.",
     );
     page.heading("Plots");
     page.figure(&over_trials(search.rungs(), records, result));
@@ -52,8 +52,9 @@ fn over_trials(rungs: &[Rung], records: &[TrialRecord], result: &SearchResult) -
     }
     let winner = loss(&result.winner).map(|loss| (result.winner.trial as f64, loss));
     plot = plot.dots(Look::Truth, "winner", winner.into_iter().collect());
-    let caption = "Losses of different rungs cannot be compared with one another: fewer epochs give \
-                   larger ones. The spread over trials is what the choice takes its advantage from.";
+    let caption = "Losses of different rungs cannot be compared with one another: fewer epochs \
+                   give larger ones. The more the trials spread, the more the best of them owes to \
+                   having been chosen.";
     let caption = caption.to_owned();
     Figure { name: "trials".to_owned(), plot, caption, table: Table::new() }
 }

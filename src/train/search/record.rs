@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Owns the names and shapes. Promises that a line counts once it is whole, that a stopped search
-//! goes on behind the last whole line, and that nothing of the clock or the machine is in the files.
+//! goes on behind the last whole line, and that nothing of the clock or machine is in the files.
 //! Never judges.
 
 use std::fs::{self, File, OpenOptions};

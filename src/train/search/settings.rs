@@ -59,8 +59,8 @@ pub struct Settings {
 pub enum Method {
     /// Each with all epochs.
     Random,
-    /// Successive halving (Jamieson and Talwalkar, 2016): all with few epochs, the best of them with
-    /// more.
+    /// Successive halving (Jamieson and Talwalkar, 2016): all with few epochs, the best of them
+    /// with more.
     Halving,
 }
 

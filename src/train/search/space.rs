@@ -133,8 +133,8 @@ impl Values {
     pub fn examples(&self) -> Vec<Value> {
         match self {
             Self::Choices(choices) => choices.clone(),
-            Self::Whole { low, high, .. } => [*low, *high].map(|end| whole(end)).to_vec(),
-            Self::Real { low, high, .. } => [*low, *high].map(|end| real(end)).to_vec(),
+            Self::Whole { low, high, .. } => [*low, *high].map(whole).to_vec(),
+            Self::Real { low, high, .. } => [*low, *high].map(real).to_vec(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The winner's configuration as a file.
 //!
 //! Owns the way from values to TOML. Promises that the file, loaded, is the configuration that was
-//! judged, wherever it lies: paths in it are absolute. Comments of the configuration that was varied
-//! are lost. Never decides what the configuration is.
+//! judged, wherever it lies: paths in it are absolute. Comments are lost. Never decides what the
+//! configuration is.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -30,7 +30,8 @@ pub fn plan(search: &Search) -> String {
     let begins: Vec<_> = folds.iter().map(|begins| date(*begins)).collect();
     format!(
         "{}, {} over {} step(s){control}\n  trials      {}, method {}, at most {}\n  \
-         varies      {}\n  folds       {}, from {}\n  test part   from {}, judged once at the end\n",
+         varies      {}\n  folds       {}, from {}\n  \
+         test part   from {}, judged once at the end\n",
         base.name,
         base.target.label(),
         base.horizon_steps,

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use prometheus::Registry;
 use tempfile::TempDir;
 
+mod age;
 mod history;
 mod promotions;
 mod rule;
