@@ -16,8 +16,16 @@ use crate::train::random::{Purpose, Random};
 const SECTIONS: [&str; 3] = ["window", "network", "fit"];
 
 /// Keys in them that may not.
-const KEPT: [&str; 6] =
-    ["window.extra_fields", "fit.seed", "fit.work", "fit.start", "fit.start_from", "fit.log"];
+const KEPT: [&str; 8] = [
+    "window.extra_fields",
+    "window.statics",
+    "fit.seed",
+    "fit.work",
+    "fit.logs",
+    "fit.start",
+    "fit.start_from",
+    "fit.start_scaler",
+];
 
 /// Draws of one trial before the space counts as exhausted.
 const DRAWS_MAX: usize = 1000;

@@ -10,15 +10,8 @@ use std::path::{Path, PathBuf};
 use config::{File, FileFormat, Value, ValueKind};
 
 /// Names of keys whose texts are paths.
-const PATHS: [&str; 7] = [
-    "data.path",
-    "model.root",
-    "fit.work",
-    "fit.log",
-    "report.folder",
-    "backtest.output",
-    "window.statics",
-];
+const PATHS: [&str; 6] =
+    ["data.path", "model.root", "fit.work", "report.folder", "backtest.output", "window.statics"];
 
 /// A configuration with other values for some keys, as text of a file. `folder` is where the text
 /// comes from.
