@@ -30,8 +30,8 @@ use crate::engine::wire::forecast::RecordTemplate;
 use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake, shard_of_symbol};
 use crate::keep::history::Historian;
 use crate::keep::reload::{
-    AskedRows, ListedModel, ModelStatus, PromotionRule, ReloadMetrics, ReloadModel, ReloadThread,
-    Reloader, Rivalry,
+    AgeWatch, AskedRows, ListedModel, ModelStatus, PromotionRule, ReloadMetrics, ReloadModel,
+    ReloadThread, Reloader, Rivalry,
 };
 use crate::keep::roles::RoleStore;
 use crate::keep::snapshot::{Folder, FolderError, Keeper, SnapshotMetrics};
@@ -39,7 +39,7 @@ use crate::ops::affinity::Processors;
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::process;
-use crate::ops::readiness::Readiness;
+use crate::ops::readiness::{Notice, Readiness};
 use crate::ops::supervise::{Stage, SuperviseMetrics, Supervisor};
 use crate::ports::input::{InputProgress, Start};
 use crate::ports::sink::{OpenSink, Sink, SinkOpening};
@@ -425,6 +425,7 @@ impl<'b> Builder<'b> {
             running: running_models,
             roles,
             rule: self.rule(rivals.clone()),
+            age: self.age(),
             info: process::register(&self.registry)?,
             metrics: ReloadMetrics::register(&self.registry, self.names())?,
         };
@@ -433,6 +434,13 @@ impl<'b> Builder<'b> {
             .map_err(Exit::while_doing(Failure::Internal, "start the reload thread"))?;
         let handle = reloads.handle().clone();
         Ok((Models { running, reloads: handle, shadows, rivals }, reloads))
+    }
+
+    /// How old models may become before the daemon says so.
+    fn age(&self) -> AgeWatch {
+        let notice = Notice::new("model");
+        self.readiness.show(notice.clone());
+        AgeWatch::new(self.config.model_age_days_max, notice)
     }
 
     /// By what shadows become live: the verdicts, while the daemon is ready. It is not while states

@@ -32,6 +32,10 @@ mod no_topic;
 mod prove;
 mod replay;
 mod report;
+#[cfg(feature = "train")]
+mod search;
+#[cfg(feature = "train")]
+mod search_options;
 mod serve;
 mod shared;
 #[cfg(feature = "kafka")]
@@ -153,6 +157,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
         Command::Config(args) => config::run(&args),
         Command::Docs(args) => docs::run(&args),
         Command::Model(args) => model::run(args, &global),
+        #[cfg(feature = "train")]
+        Command::Train(args) if args.search.search.is_some() => search::run(args.search, &global),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(args, &global),
         #[cfg(feature = "train")]

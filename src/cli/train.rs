@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::search_options::SearchOptions;
 use super::{Global, shared};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::shutdown::StopSignals;
-use crate::train::config::{self, REPEATS_MAX, StateRule, TrainConfig};
+use crate::train::config::{self, REPEATS_MAX, StartFrom, StateRule, TrainConfig};
 use crate::train::dataset::DatasetError;
 use crate::train::evaluate::headline;
 use crate::train::fit::checkpoint::CheckpointError;
@@ -40,6 +41,11 @@ const EXIT_BY_SIGNAL: i32 = 130;
                   config/train/default.toml.\n\n\
                   Ctrl-C seals the best epoch so far, and --resume goes on from the last one; a \
                   second Ctrl-C ends at once.\n\n\
+                  With --search it tries many configurations instead, judges them by folds of the \
+                  time before the test part, and judges the best of them on the test part, once. \
+                  config/search/default.toml has the keys, docs/search.md how to read the result. \
+                  Ctrl-C ends a search after the trial at work; the same command goes on with the \
+                  others.\n\n\
                   Exit code 0: sealed. 75: the bundle or the report cannot be written, or there \
                   is no epoch to seal. 78: the configuration, the history or the checkpoint \
                   cannot be used. 130: ended by a second Ctrl-C.\n\n\
@@ -47,8 +53,8 @@ const EXIT_BY_SIGNAL: i32 = 130;
 )]
 pub(super) struct TrainArgs {
     /// The training configuration
-    #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(short, long, value_name = "FILE", required_unless_present = "search")]
+    config: Option<PathBuf>,
     /// The folder of models, instead of the configuration's
     #[arg(long, value_name = "FOLDER")]
     models: Option<PathBuf>,
@@ -68,11 +74,20 @@ pub(super) struct TrainArgs {
     /// its schedule, as the configuration now has it, begins with the next epoch
     #[arg(long, value_name = "RATE", value_parser = rate)]
     learning_rate: Option<f64>,
+    /// What the fit starts from, instead of the configuration's: fresh, or bundle
+    #[arg(long, value_name = "WHAT", value_parser = start)]
+    start: Option<StartFrom>,
+    #[command(flatten)]
+    pub(super) search: SearchOptions,
 }
 
 pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
-    let TrainArgs { config, models, seed, seeds, version, resume, learning_rate } = args;
+    let TrainArgs { config, models, seed, seeds, version, resume, start, learning_rate, search: _ } =
+        args;
+    // Without it there is a search, which another module runs.
+    let config = config.unwrap_or_default();
     let mut config = config::load(&config).map_err(Exit::because(Failure::Configuration))?;
+    config.start.from = start.unwrap_or(config.start.from);
     config.models_root = models.unwrap_or(config.models_root);
     config.recipe.seed = seed.unwrap_or(config.recipe.seed);
     config.seeds = seeds.unwrap_or(config.seeds);
@@ -133,6 +148,12 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
         super::print(format_args!("report   {}\n", page.display()))?;
     }
     answered
+}
+
+/// The argument of `--start`.
+fn start(text: &str) -> Result<StartFrom, String> {
+    let found = StartFrom::CHOICES.into_iter().find(|(word, _)| *word == text);
+    found.map(|(_, start)| start).ok_or_else(|| "expected fresh or bundle".to_owned())
 }
 
 /// The argument of `--seeds`.
@@ -200,6 +221,7 @@ pub(super) fn failure_of(error: &TrainError) -> Failure {
         | TrainError::Symbols(_)
         | TrainError::Target(_)
         | TrainError::WeightOf(_)
+        | TrainError::Start(_)
         | TrainError::Fit(_) => Failure::Configuration,
         TrainError::Checkpoint(error) => match error {
             CheckpointError::Io { action: "read", .. }
@@ -247,6 +269,9 @@ fn announce(job: &Job) -> Result<(), Exit> {
     }
     if !config.logs.is_empty() {
         text += &format!("  logs        {}\n", job.logs().display());
+    }
+    if let Some(start) = job.start() {
+        text += &format!("  begins with {start}\n");
     }
     for (name, part) in [
         ("training", &dataset.training),

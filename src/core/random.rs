@@ -25,6 +25,8 @@ pub enum Purpose {
     Bootstrap,
     /// Which scores a report draws.
     Sample,
+    /// The configurations that a search tries.
+    Search,
 }
 
 /// The generator.
@@ -43,6 +45,7 @@ impl Random {
             Purpose::Dropout => 3,
             Purpose::Bootstrap => 4,
             Purpose::Sample => 5,
+            Purpose::Search => 7,
         };
         // Hashing the stream number first keeps seed 1 stream 2 away from seed 2 stream 1.
         let mut mixer = SplitMix64(seed ^ SplitMix64(stream).next());

@@ -169,6 +169,7 @@ pub(crate) fn manifest(modes: &[Mode]) -> Manifest {
         outputs: Vec::new(),
         exactness: None,
         origin: None,
+        start: None,
         training: Known::Is(TrainingSpec {
             data_sha256: String::new(),
             symbols: Vec::new(),

@@ -420,6 +420,18 @@ impl<'p> Section<'p> {
         numbers.or_else(|| Some(Vec::new()))
     }
 
+    /// The items of a list, whatever they are; `None` where the key is missing. They are not taken
+    /// down: what they may be is for another configuration to say.
+    pub fn items(&mut self, name: &'static str) -> Option<Vec<Value>> {
+        match self.take_table(name)?.kind {
+            ValueKind::Array(items) => Some(items),
+            other => {
+                self.problem(name, format_args!("must be a list, not {}", type_of(&other)));
+                Some(Vec::new())
+            }
+        }
+    }
+
     /// The tables of a list, which may be missing; each is given to `read`, which finishes it. What
     /// such a table may hold is taken down once, under the key of the list with `[]` behind it.
     pub fn listed<T>(

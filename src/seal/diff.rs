@@ -67,8 +67,17 @@ pub enum Outputs {
 const PASSED_OVER: [&str; 4] = ["schema", "name", "version", "golden_sha256"];
 
 /// Sections whose fields are listed one by one.
-const OPENED: [&str; 8] =
-    ["graph", "origin", "target", "interval", "signal", "exactness", "baselines", "distribution"];
+const OPENED: [&str; 9] = [
+    "graph",
+    "origin",
+    "start",
+    "target",
+    "interval",
+    "signal",
+    "exactness",
+    "baselines",
+    "distribution",
+];
 
 /// Compares two bundles.
 ///

@@ -92,6 +92,7 @@ pub(super) fn draft(parts: &Parts<'_>, runtime: &dyn Runtime) -> Result<Draft, V
             compared,
             trained_until: config.trained_until.map_or(Known::Unknown, Known::Is),
         }),
+        start: None,
         training: Known::Unknown,
         baselines: parts.assessment.baselines.clone(),
         distribution: config.trained_until.and_then(|until| material.distribution(until)),

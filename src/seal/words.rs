@@ -73,6 +73,9 @@ pub fn inspect(bundle: &Bundle, graph: &GraphWords) -> String {
         }
         text += &line("framework", &compared(origin));
     }
+    if let Some(start) = &manifest.start {
+        text += &line("began with", &start.to_string());
+    }
     text += &line("trained", &trained(manifest));
     text += &line("interval", &interval(manifest));
     text += &line("baselines", &baselines(manifest.baselines.as_ref()));

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::baseline::{Courses, FittedBaselines};
+use super::config::schedule::newest;
 use super::config::{ScalerPer, Split, StateRule, TrainConfig};
 use super::fit::carried;
 use super::fit::weights::Weighed;
@@ -178,7 +179,8 @@ impl Dataset {
     ) -> Result<Self, DatasetError> {
         Self::divided(history, config, PARTS.len() - 1, |times| {
             let times = &times[times.partition_point(|time| *time < from)..];
-            let [_, validation, ..] = cuts(times, Split { test: 0.0, ..config.split });
+            let split = Split { test: 0.0, test_from: None, newest: None, ..config.split };
+            let [_, validation, ..] = cuts(times, split);
             [from, validation, END, END]
         })
     }
@@ -250,10 +252,16 @@ impl Dataset {
                 });
             }
         }
-        let scaler = fit_scaler(config, &raw_rows, &rows, &parts[0])?;
+        let (scaler, target_scaler) = match config.scalers.as_deref() {
+            Some([rows, target]) => (rows.clone(), target.clone()),
+            None => {
+                let truths = examples[0].truths().collect();
+                let scaler = fit_scaler(config, &raw_rows, &rows, &parts[0])?;
+                (scaler, fit_target_scaler(&config.target, truths)?)
+            }
+        };
         let symbol_scalers = fit_symbol_scalers(history, config, (&raw_rows, &rows), &parts[0]);
         drop(raw_rows);
-        let target_scaler = fit_target_scaler(&config.target, examples[0].truths().collect())?;
 
         let mut plan = FeaturePlan::new(&config.features, &config.extra_fields, label, &scaler)?;
         if !symbol_scalers.is_empty() {
@@ -449,11 +457,17 @@ fn times(history: &History, rows: &[Rows]) -> Vec<UnixNanos> {
 /// The instants at which the parts begin, and one after the end: the rows of all series in order
 /// of time are divided by count, so that every series is cut at the same instant.
 fn cuts(times: &[UnixNanos], split: Split) -> [UnixNanos; 4] {
+    let beginning = UnixNanos::from_nanos(i64::MIN);
+    let from = split.newest.and_then(|length| newest(times, length)).unwrap_or(beginning);
+    let times = &times[times.partition_point(|time| *time < from)..];
     let at = |index: usize| times.get(index).copied().unwrap_or(END);
     let part = |count: usize, share: f64| ((count as f64) * (1.0 - share)) as usize;
-    let test = part(times.len(), split.test);
+    let test = match split.test_from {
+        Some(start) => times.partition_point(|time| *time < start),
+        None => part(times.len(), split.test),
+    };
     let validation = part(test, split.validation);
-    [UnixNanos::from_nanos(i64::MIN), at(validation), at(test), END]
+    [from, at(validation), at(test), END]
 }
 
 /// The rows of one series between two instants.

@@ -9,6 +9,7 @@ use super::dataset::DatasetError;
 use super::fit::FitError;
 use super::history::HistoryError;
 use super::network::ArchitectureError;
+use super::start::StartError;
 use super::symbols::SymbolsError;
 use crate::core::features::{FeatureError, ScalerError};
 use crate::engine::model::BundleError;
@@ -52,6 +53,9 @@ pub enum TrainError {
     /// A weight of a symbol that the history does not have.
     #[error("fit.weights.symbol: `{0}` is not a symbol of the history")]
     WeightOf(String),
+    /// The fit cannot start from the bundle.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The fit gave nothing.
     #[error(transparent)]
     Fit(#[from] FitError),

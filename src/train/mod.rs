@@ -6,6 +6,7 @@
 //!             ├ loss, adam, rate, weights, lanes, checkpoint; windows, or sequences and carried
 //!             └ network ─> convolution, lstm, gru, attention, dense ─> gemm, activation, dropout
 //! config::schedule ─> backtest: a fit and a replay for each fold
+//! start: parameters of a sealed bundle; search: many configurations, judged by folds
 //! ```
 //!
 //! Owns: everything that learns. Training is back-propagation through time, derived by hand for
@@ -21,6 +22,7 @@
 mod error;
 mod outputs;
 mod rows;
+mod start;
 mod trained;
 
 pub mod assess;
@@ -36,6 +38,7 @@ pub mod network;
 pub mod out_of_range;
 pub mod repeat;
 pub mod report;
+pub mod search;
 pub mod sequences;
 pub mod symbols;
 

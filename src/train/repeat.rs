@@ -147,7 +147,7 @@ fn fold(material: Material<'_>, number: usize) -> Result<Dataset, TrainError> {
     let end = fold_end(material, number);
     let history = history.before(end);
     // Of the stretches 1 to j + 1 the last is the test part.
-    let split = Split { test: 1.0 / (number as f64 + 1.0), ..config.split };
+    let split = Split { test: 1.0 / (number as f64 + 1.0), test_from: None, ..config.split };
     let config = TrainConfig { split, ..config.clone() };
     Dataset::new(&history, &config).map_err(|source: DatasetError| TrainError::Fold {
         number,

@@ -40,6 +40,7 @@ NOT_DRIVEN = {
     "TickcastKafkaOffsetsLost": "needs a topic that is cut behind the group's back",
     "TickcastKafkaStatesLost": "needs states of another model in the changelog",
     "TickcastLogLost": "needs a standard error that takes nothing",
+    "TickcastModelTooOld": "needs an hour with a model whose data are old",
     "TickcastModelVersionRefused": "needs a version of the model that does not prove itself",
     "TickcastSymbolsAwaited": "needs a venue with symbols, of which one never ticks",
     "TickcastSymbolsCold": "needs a venue whose history cannot be had",

@@ -74,10 +74,14 @@ mod proofs;
 mod reload;
 mod replay_report;
 mod rest;
+#[cfg(feature = "train")]
+mod retraining;
 mod rivals;
 mod scores;
 mod seal;
 mod seams;
+#[cfg(feature = "train")]
+mod search;
 mod several;
 mod shift;
 mod sinks;

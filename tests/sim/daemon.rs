@@ -19,7 +19,7 @@ use tickcast::intake::{
     intake,
 };
 use tickcast::keep::reload::{
-    ListedModel, ModelStatus, Models, Outcome, PromotionRule, ReloadMetrics, ReloadModel,
+    AgeWatch, ListedModel, ModelStatus, Models, Outcome, PromotionRule, ReloadMetrics, ReloadModel,
     ReloadWork, Reloader, Rivalry,
 };
 use tickcast::keep::roles::{ConfiguredRole, ConfiguredRoles, Found as Roles, RoleStore};
@@ -383,6 +383,7 @@ pub(crate) fn reloader(
         models: models.collect(),
         roles,
         rule: PromotionRule::never(),
+        age: AgeWatch::never(),
         runtime,
         shards,
         running,

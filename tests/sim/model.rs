@@ -203,6 +203,7 @@ fn draft(version: &str, weights: Weights, scaler: Scaler) -> Draft {
         outputs: Vec::new(),
         exactness: None,
         origin: None,
+        start: None,
         training: Known::Is(TrainingSpec {
             data_sha256: String::new(),
             symbols: Vec::new(),

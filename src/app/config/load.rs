@@ -252,7 +252,7 @@ fn check(
     let mut root = Section::root(tree, problems);
     let bridge = bridge::read(root.section("bridge"));
     let (source, sources) = source::read(adapters, &mut root, variables);
-    let (models, proof) = model::read(&mut root, purpose);
+    let (models, proof, model_age_days_max) = model::read(&mut root, purpose);
     let onnxruntime_library = model::library(root.section("onnxruntime"));
     let EngineSection { limits, prepares_runs, policy, shards, runtime } =
         engine::read(root.section("engine"));
@@ -272,6 +272,7 @@ fn check(
         source,
         models,
         proof,
+        model_age_days_max,
         onnxruntime_library,
         runtime,
         engine: limits,

@@ -65,6 +65,9 @@ pub struct Config {
     pub models: Vec<ModelConfig>,
     /// What the proof of a model may take.
     pub proof: ProofLimits,
+    /// How old the data behind a live model may be before the daemon says so, in days; `None`
+    /// where it never does.
+    pub model_age_days_max: Option<u32>,
     /// Path of ONNX Runtime's library, where one is named.
     pub onnxruntime_library: Option<PathBuf>,
     /// What computes the models.

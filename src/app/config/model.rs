@@ -22,6 +22,9 @@ use crate::engine::symbols::CadencePolicy;
 use crate::keep::prove::ProofLimits;
 use crate::ports::section::Section;
 
+/// The longest age of a model, in days: a century.
+const AGE_DAYS_MAX: usize = 36_500;
+
 /// The longest time for a proof.
 const PROOF_SECONDS_MAX: usize = 3600;
 
@@ -31,9 +34,12 @@ const PROOF_BYTES_MIN: usize = 64 << 20;
 /// The most memory for a proof.
 const PROOF_BYTES_MAX: usize = 1 << 40;
 
-/// Reads `[model]` and `[[models]]`: every model, the only one where there is no list, and what a
-/// proof may take.
-pub(super) fn read(root: &mut Section<'_>, purpose: Purpose) -> (Vec<ModelConfig>, ProofLimits) {
+/// Reads `[model]` and `[[models]]`: every model, the only one where there is no list, what a proof
+/// may take, and how old models may become, in days.
+pub(super) fn read(
+    root: &mut Section<'_>,
+    purpose: Purpose,
+) -> (Vec<ModelConfig>, ProofLimits, Option<u32>) {
     let drafts = several::read(root);
     let is_listed = !drafts.is_empty();
     let mut section = root.section("model");
@@ -53,6 +59,8 @@ pub(super) fn read(root: &mut Section<'_>, purpose: Purpose) -> (Vec<ModelConfig
         section.problem("watch", "needs version = \"latest\": a version never changes");
     }
     let cadence = section.choice("cadence", &CADENCES);
+    let age = section.count("age_days_max", 0, AGE_DAYS_MAX);
+    let age = u32::try_from(age).ok().filter(|days| *days > 0);
     let seconds = section.count("proof_seconds_max", 1, PROOF_SECONDS_MAX);
     let bytes = section.count("proof_memory_bytes_max", PROOF_BYTES_MIN, PROOF_BYTES_MAX);
     let proof =
@@ -70,7 +78,7 @@ pub(super) fn read(root: &mut Section<'_>, purpose: Purpose) -> (Vec<ModelConfig
         true => several::settle(root, drafts, &choice.root, cadence),
         false => vec![only(choice, cadence, promotes)],
     };
-    (several::with_turns(root, models), proof)
+    (several::with_turns(root, models), proof, age)
 }
 
 /// The only model, which is live and wants every symbol. Where its versions take turns, there are

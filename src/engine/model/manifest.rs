@@ -20,7 +20,7 @@ use crate::core::step::{CadenceRule, Calendar, StepRule};
 use crate::engine::inference::{Columns, Signature, StateSignature};
 
 pub use super::exactness::{Exactness, Rows};
-pub use super::origin::{Compared, Known, Origin};
+pub use super::origin::{Compared, Known, Origin, StartSpec};
 pub use super::outputs::{LevelFigures, OutputSpec, Outputs};
 pub use super::step_spec::{
     CARRY_STEPS_MAX, CalendarSpec, EmptySteps, StepKind, StepProblem, StepSpec, TICKS_MAX, Weekday,
@@ -88,6 +88,9 @@ pub struct Manifest {
     /// Where the graph comes from; absent for the program's own trainer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// The bundle whose parameters the fit began with; absent where a seed drew them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartSpec>,
     /// What the model was trained on.
     pub training: Known<TrainingSpec>,
     /// The simple forecasts beside it, fitted to the training part; absent in bundles that are
@@ -545,6 +548,17 @@ impl Manifest {
         })
     }
 
+    /// Event time of the newest data that the model was made or judged with; `None` where the
+    /// manifest does not say it.
+    pub fn data_until(&self) -> Option<UnixNanos> {
+        let trained = match (&self.training, &self.origin) {
+            (Known::Is(training), _) => Some(training.to),
+            (Known::Unknown, Some(Origin { trained_until: Known::Is(until), .. })) => Some(*until),
+            (Known::Unknown, _) => None,
+        };
+        trained.map(|trained| self.evaluation.iter().map(|part| part.to).fold(trained, Ord::max))
+    }
+
     /// Checks every rule inside the manifest and resolves it into plans. Rows lack the columns of
     /// the symbol, where the model reads any.
     ///
@@ -612,6 +626,9 @@ impl Manifest {
         }
         if let Some(origin) = &self.origin {
             origin.check(&mut problems);
+        }
+        if let Some(start) = &self.start {
+            start.check(&mut problems);
         }
         if let Some(baselines) = &self.baselines {
             let (steps, width) = (self.window_steps as usize, self.features.len());

@@ -68,6 +68,23 @@ pub struct Compared {
     pub tolerance: f64,
 }
 
+/// The bundle whose parameters a fit began with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartSpec {
+    /// Its model.
+    pub model: String,
+    /// Its version.
+    pub version: String,
+    /// Lower-case hexadecimal SHA-256 of its `model.onnx`.
+    pub onnx_sha256: String,
+    /// Event time of the newest row that it was trained on, or a bundle that it began with.
+    pub trained_until: UnixNanos,
+    /// `as_of` of the newest forecast of its validation part, or of that of a bundle that it began
+    /// with.
+    pub validated_until: UnixNanos,
+}
+
 impl<T> Known<T> {
     /// The value, where it is known.
     pub fn known(&self) -> Option<&T> {
@@ -142,6 +159,23 @@ impl Origin {
         if let Some(compared) = &self.compared {
             compared.check(problems);
         }
+    }
+}
+
+impl StartSpec {
+    /// Checks the rules inside it.
+    pub(super) fn check(&self, problems: &mut Vec<String>) {
+        for (field, text) in [("start.model", &self.model), ("start.version", &self.version)] {
+            check_text(field, text, problems);
+        }
+        check_sha256("start.onnx_sha256", &self.onnx_sha256, problems);
+    }
+}
+
+impl fmt::Display for StartSpec {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { model, version, validated_until, .. } = self;
+        write!(formatter, "{model} {version}, trained and validated until {validated_until}")
     }
 }
 

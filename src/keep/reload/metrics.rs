@@ -3,9 +3,10 @@
 //! Owns the names. Promises that each outcome of each model has its series from the start. Never
 //! decides anything.
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::outcome::{ListedModel, Models, Outcome};
+use crate::core::domain::UnixNanos;
 
 /// Bucket bounds in seconds: a model is read, proved and prepared in tenths to tens of them.
 const SECONDS_BUCKETS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0];
@@ -18,6 +19,8 @@ pub struct ReloadMetrics {
     refused: IntGaugeVec,
     promotions: IntCounterVec,
     live: IntGaugeVec,
+    data_until: GaugeVec,
+    too_old: IntGaugeVec,
 }
 
 /// What a promotion follows from.
@@ -68,6 +71,19 @@ impl ReloadMetrics {
             "Versions preferred to the one that runs that did not prove themselves.",
         )?;
         let live = gauges("tickcast_model_live", "1 for a live model or a blend, 0 for a shadow.")?;
+        let too_old = gauges(
+            "tickcast_model_too_old",
+            "1 while the data behind a live model are older than `model.age_days_max`.",
+        )?;
+        let data_until = GaugeVec::new(
+            Opts::new(
+                "tickcast_model_data_until_timestamp_seconds",
+                "Event time of the newest data behind a live model, in seconds since 1970; NaN \
+                 where the bundle does not say it.",
+            ),
+            &["model"],
+        )?;
+        registry.register(Box::new(data_until.clone()))?;
         let promotions = IntCounterVec::new(
             Opts::new("tickcast_promotions_total", "Times that a shadow became live."),
             &["model", "by"],
@@ -79,11 +95,20 @@ impl ReloadMetrics {
             for by in By::ALL {
                 promotions.with_label_values(&[model, by.label()]);
             }
+            too_old.with_label_values(&[model]).set(0);
+            data_until.with_label_values(&[model]).set(f64::NAN);
         }
         registry.register(Box::new(reloads.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(promotions.clone()))?;
-        Ok(Self { reloads, seconds, refused, promotions, live })
+        Ok(Self { reloads, seconds, refused, promotions, live, data_until, too_old })
+    }
+
+    /// Shows how old the data behind a model are.
+    pub(super) fn aged(&self, model: &str, until: Option<UnixNanos>, is_too_old: bool) {
+        let seconds = until.map_or(f64::NAN, |until| until.as_nanos() as f64 / 1e9);
+        self.data_until.with_label_values(&[model]).set(seconds);
+        self.too_old.with_label_values(&[model]).set(i64::from(is_too_old));
     }
 
     /// Shows which versions were refused and what each model does.

@@ -22,6 +22,7 @@
 //! the watch over the folder of models. One is under way at a time, in the order in which they were
 //! asked for: requests for the same that come meanwhile are answered together by the next one.
 
+mod age;
 mod handle;
 mod metrics;
 mod order;
@@ -32,6 +33,7 @@ mod turns;
 mod watch;
 mod worker;
 
+pub use age::AgeWatch;
 pub use handle::{Asked, Busy, ReloadHandle, ReloadThread, Unanswered, Work};
 pub use metrics::ReloadMetrics;
 pub use outcome::{ListedModel, ModelStatus, Models, Outcome, Rivalry, RunningModel};

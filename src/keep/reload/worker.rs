@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
+use super::age::AgeWatch;
 use super::handle::{ReloadHandle, ReloadThread, Request, StopFlag, Work};
 use super::metrics::ReloadMetrics;
 use super::order::in_order;
@@ -36,7 +37,7 @@ use crate::engine::symbols::Inherited;
 use crate::engine::wire::forecast::RecordTemplate;
 use crate::intake::IntakeCommander;
 use crate::keep::roles::RoleStore;
-use crate::ops::clock::Stopwatch;
+use crate::ops::clock::{Stopwatch, wall_time};
 use crate::ops::process::{ModelInfo, ShownModel};
 use crate::ops::supervise::Pulse;
 use crate::shard::command::{Command, Meanwhile};
@@ -71,6 +72,8 @@ pub struct Reloader {
     pub roles: RoleStore,
     /// By what shadows become live without a request.
     pub rule: PromotionRule,
+    /// How old models may become before that is said.
+    pub age: AgeWatch,
     /// Shows which models run.
     pub info: ModelInfo,
     /// What is counted.
@@ -164,10 +167,12 @@ impl ReloadWork {
         let mut watches: Vec<_> = (0..self.reloader.models.len())
             .filter_map(|model| Some((model, self.watch_of(model)?)))
             .collect();
+        self.watch_age(wall_time());
         while !self.stop.is_set() {
             self.pulse.rest();
             let heard = asked.recv_timeout(WATCH_EVERY);
             if matches!(heard, Err(RecvTimeoutError::Timeout)) {
+                self.watch_age(wall_time());
                 self.follow_rule();
             }
             let requests: Vec<_> = match heard {

@@ -162,6 +162,7 @@ impl Known {
             outputs: Vec::new(),
             exactness: None,
             origin: None,
+            start: None,
             training: manifest::Known::Unknown,
             baselines: None,
             distribution: None,

@@ -61,6 +61,7 @@ use super::error::TrainError;
 use super::fit::{FitError, Progress, Stopped};
 use super::history::{History, read, sha256};
 use super::job::Job;
+use super::start;
 use super::trained::Trained;
 use crate::core::domain::{DurationNanos, UnixNanos};
 use crate::core::features::RawFeatures;
@@ -90,6 +91,7 @@ impl Backtest {
     /// # Errors
     /// [`BacktestError`]; nothing is written.
     pub fn prepare(config: TrainConfig) -> Result<Self, BacktestError> {
+        start::refuse(&config, "a backtest").map_err(TrainError::from)?;
         let label = config.target.label();
         let features = RawFeatures::new(&config.features, &config.extra_fields, label)
             .map_err(TrainError::from)?;

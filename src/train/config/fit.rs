@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::StateRule;
 use super::outputs::OutputsConfig;
+use super::start::{Start, start};
 use crate::core::forecast::Target;
 use crate::ports::section::Section;
 use crate::train::fit::loss::Loss;
@@ -23,6 +24,8 @@ pub(super) struct Fit {
     /// The folder of checkpoints and logs.
     pub(super) work: PathBuf,
     pub(super) logs: Vec<LogKind>,
+    /// Where it starts.
+    pub(super) start: Start,
 }
 
 /// Reads the section.
@@ -49,6 +52,7 @@ pub(super) fn fit(
         seed: seed as u64,
         lanes: section.count("lanes", 1, 64),
         examples_per_epoch_max: section.count("examples_per_epoch_max", 0, EXAMPLES_MAX),
+        start: None,
     };
     if recipe.weight_decay * recipe.learning_rate >= 1.0 {
         section.problem("weight_decay", "times learning_rate must be below 1");
@@ -61,8 +65,9 @@ pub(super) fn fit(
     }
     let work = section.path("work");
     let logs = logs(&mut section);
+    let start = start(&mut section);
     section.finish();
-    Fit { recipe, work, logs }
+    Fit { recipe, work, logs, start }
 }
 
 /// `[fit.schedule]`.

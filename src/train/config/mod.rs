@@ -9,6 +9,8 @@ mod fit;
 mod network;
 mod outputs;
 pub mod schedule;
+mod split;
+mod start;
 mod window;
 
 #[cfg(test)]
@@ -22,13 +24,16 @@ use self::fit::{Fit, fit};
 use self::network::{Network, network};
 pub use self::outputs::OutputsConfig;
 use self::schedule::{Schedule, schedule};
+pub use self::split::Split;
+use self::split::split;
+pub use self::start::{Start, StartFrom, StartScaler};
 pub use self::window::ScalerPer;
 use self::window::{Window, window};
 use super::fit::Recipe;
 use super::logs::LogKind;
 use super::network::Architecture;
 use crate::app::config::ConfigError;
-use crate::core::features::ScalerKind;
+use crate::core::features::{Scaler, ScalerKind};
 use crate::core::forecast::{SignalThresholds, TARGET_KINDS, Target};
 use crate::core::step::StepRule;
 use crate::engine::model::manifest::StepSpec;
@@ -95,6 +100,11 @@ pub struct TrainConfig {
     pub state: StateRule,
     /// How it is fitted.
     pub recipe: Recipe,
+    /// What it starts from.
+    pub start: Start,
+    /// The scalers to use instead of fitting them: those of the rows and of the target. A start
+    /// from a bundle sets them.
+    pub scalers: Option<Box<[Scaler; 2]>>,
     /// Runs that differ in the seed alone, the first included.
     pub seeds: usize,
     /// Walk-forward folds before the test part; 0 for none.
@@ -129,15 +139,6 @@ pub enum StateRule {
     Carried,
 }
 
-/// How the history is divided in time: training, then validation, then test.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Split {
-    /// The share at the end for the test, between 0 and 1.
-    pub test: f64,
-    /// The share of the rest, at its end, for validation, between 0 and 1.
-    pub validation: f64,
-}
-
 /// The most of `data.memory_bytes_max`: 1 TiB.
 const MEMORY_BYTES_MAX: usize = 1 << 40;
 
@@ -149,27 +150,46 @@ pub const REPEATS_MAX: usize = 1000;
 /// # Errors
 /// [`ConfigError`] with every problem found, or the parser's words where the file is no TOML.
 pub fn load(path: &Path) -> Result<TrainConfig, ConfigError> {
+    load_with(path, &[])
+}
+
+/// As [`load`], with other values for some keys, which may lead into lists, such as
+/// `network.lstm[0].units`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path, changes: &[(String, Value)]) -> Result<TrainConfig, ConfigError> {
     let refuse = |problems| ConfigError { path: path.to_owned(), problems };
     let text = read_text(path, CONFIGURATION_BYTES_MAX)
         .map_err(|error| refuse(vec![error.to_string()]))?;
-    read_in(&text, Some(folder_of(path))).map_err(refuse)
+    read_in(&text, Some(folder_of(path)), changes).map_err(refuse)
 }
 
 /// As [`load`], from text.
 #[cfg(test)]
 pub(super) fn read(text: &str) -> Result<TrainConfig, Vec<String>> {
-    read_in(text, None)
+    read_in(text, None, &[])
 }
 
-/// As [`load`], from the text of a file in `folder`.
-fn read_in(text: &str, folder: Option<PathBuf>) -> Result<TrainConfig, Vec<String>> {
+/// As [`load_with`], from the text of a file in `folder`.
+fn read_in(
+    text: &str,
+    folder: Option<PathBuf>,
+    changes: &[(String, Value)],
+) -> Result<TrainConfig, Vec<String>> {
     let mut origins = Origins::new(folder);
     for (key, line) in lines_of(text)? {
         origins.note(&key, Place::Line(line));
     }
-    let tree = config::Config::builder()
+    let mut builder = config::Config::builder()
         .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
-        .add_source(File::from_str(text, FileFormat::Toml))
+        .add_source(File::from_str(text, FileFormat::Toml));
+    for (key, value) in changes {
+        builder = builder
+            .set_override(key, value.clone())
+            .map_err(|_| vec![format!("{key}: is no key, such as `network.lstm[0].units`")])?;
+    }
+    let tree = builder
         .build()
         .map_err(|_| vec!["the file and the defaults do not go together".to_owned()])?;
     let problems = Problems::of(origins);
@@ -228,7 +248,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
     let wanted = (outputs::levels(&mut of_forecast), further_horizons);
     let Network { architecture, state, embedding, outputs } =
         network(root.section("network"), columns, &target, wanted);
-    let Fit { recipe, work, logs } = fit(root.section("fit"), &target, &outputs, state);
+    let Fit { recipe, work, logs, start } = fit(root.section("fit"), &target, &outputs, state);
     data.spill = Some(SpillRule { folder: work.clone(), bytes_max: memory_bytes_max });
     let (seeds, folds) = {
         let mut section = root.section("evaluate");
@@ -272,6 +292,8 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         architecture,
         state,
         recipe,
+        start,
+        scalers: None,
         seeds,
         folds,
         reports_root,
@@ -281,14 +303,4 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         signal,
         backtest,
     }
-}
-
-fn split(mut section: Section<'_>) -> Split {
-    let share = |share: f64| share > 0.0 && share < 1.0;
-    let split = Split {
-        test: section.number("test", "between 0 and 1", share),
-        validation: section.number("validation", "between 0 and 1", share),
-    };
-    section.finish();
-    split
 }

@@ -273,6 +273,14 @@ impl Schedule {
     }
 }
 
+/// The first instant of the newest steps of this length, of which `times` has every step in order;
+/// `None` where there are fewer.
+pub(in crate::train) fn newest(times: &[UnixNanos], length: Length) -> Option<UnixNanos> {
+    let mut instants = times.to_vec();
+    instants.dedup();
+    Times { rows: Vec::new(), instants }.before_end(length, 1)
+}
+
 /// When the steps of a history are.
 struct Times {
     /// Of all symbols, in order.

@@ -14,7 +14,9 @@ fn the_smallest_file_trains_the_tutorials_network() {
     assert_eq!(config.architecture, Architecture::tutorial(2));
     assert_eq!(config.recipe, Recipe::default());
     assert_eq!((config.window_steps, config.horizon_steps), (30, 1));
-    assert_eq!(config.split, Split { test: 0.2, validation: 0.2 });
+    let split = Split { test: 0.2, validation: 0.2, test_from: None, newest: None };
+    assert_eq!(config.split, split);
+    assert_eq!((config.start.from, config.start.bundle), (StartFrom::Fresh, None));
     assert_eq!(config.version, None);
     assert_eq!(config.state, StateRule::Window);
     assert_eq!(config.scaler, ScalerKind::Minmax);

@@ -34,7 +34,7 @@ pub use self::examples::Examples;
 use self::lanes::Lanes;
 pub use self::lessons::Labelled;
 pub use self::rate::{RateSchedule, RateShape};
-pub use self::recipe::Recipe;
+pub use self::recipe::{Recipe, StartParameters};
 pub(super) use self::state::Best;
 pub use self::state::FitState;
 pub use self::stopping::Monitor;

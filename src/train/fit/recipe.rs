@@ -2,6 +2,11 @@
 //!
 //! Owns the recipe that the configuration gives to a fit. Never checks a value.
 
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
 use super::loss::Loss;
 use super::rate::RateSchedule;
 use super::stopping::Monitor;
@@ -46,6 +51,8 @@ pub struct Recipe {
     pub lanes: usize,
     /// The most windows of one epoch: each epoch draws as many others. 0: all of them.
     pub examples_per_epoch_max: usize,
+    /// The parameters to begin with; `None` for those that the seed draws.
+    pub start: Option<StartParameters>,
 }
 
 impl Recipe {
@@ -69,6 +76,31 @@ impl Recipe {
     }
 }
 
+/// Parameters that a fit begins with, in the order of the network. The text of `Debug` is their
+/// hash, so that a checkpoint belongs to one start.
+#[derive(Clone, PartialEq)]
+pub struct StartParameters(Arc<[f32]>);
+
+impl StartParameters {
+    /// These.
+    pub fn new(parameters: Vec<f32>) -> Self {
+        Self(parameters.into())
+    }
+
+    /// The numbers.
+    pub fn parameters(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for StartParameters {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut hash = Sha256::new();
+        self.0.iter().for_each(|parameter| hash.update(parameter.to_le_bytes()));
+        hash.finalize().iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
 impl Default for Recipe {
     /// The Keras tutorial's settings.
     fn default() -> Self {
@@ -88,6 +120,7 @@ impl Default for Recipe {
             seed: 1,
             lanes: 8,
             examples_per_epoch_max: 0,
+            start: None,
         }
     }
 }

@@ -35,7 +35,10 @@ pub struct FitState {
 impl FitState {
     /// Before the first epoch.
     pub(super) fn new(network: &Network, items: usize, recipe: &Recipe) -> Self {
-        let parameters = network.initial_parameters(recipe.seed);
+        let parameters = match &recipe.start {
+            Some(start) => start.parameters().to_vec(),
+            None => network.initial_parameters(recipe.seed),
+        };
         Self {
             adam: Adam::new(recipe.learning_rate, parameters.len()),
             order: (0..items).collect(),

@@ -17,8 +17,8 @@ use crate::train::evaluate::{TargetKind, verdict};
 use crate::train::export::export;
 use crate::train::fit::carried::predict as predict_carried;
 use crate::train::fit::{Fit, predict};
-use crate::train::rows::scaled_rows;
 use crate::train::outputs;
+use crate::train::rows::scaled_rows;
 use crate::train::sequences::{Place, Sequences};
 use crate::train::symbols;
 use crate::train::windows::Windows;
@@ -91,6 +91,7 @@ impl Job {
             outputs: outputs::specs(config, dataset, &judged.further),
             exactness: None,
             origin: None,
+            start: self.start.clone(),
             training: Known::Is(TrainingSpec {
                 data_sha256: history.data_sha256.clone(),
                 symbols: history.symbols(),

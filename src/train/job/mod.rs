@@ -23,8 +23,10 @@ use super::history::{History, read_with_steps};
 use super::network::Network;
 use super::repeat::{self, Material, Repeats, repeat};
 use super::report::{Report, Sources};
+use super::start;
 pub use super::trained::Trained;
 use crate::core::features::RawFeatures;
+use crate::engine::model::manifest::StartSpec;
 use crate::engine::model::next_version;
 use crate::train::fit::checkpoint::{self, Run};
 
@@ -37,6 +39,8 @@ pub struct Job {
     history: History,
     dataset: Dataset,
     network: Network,
+    /// The bundle that the fit begins with.
+    start: Option<StartSpec>,
 }
 
 impl Job {
@@ -48,6 +52,9 @@ impl Job {
         let version = version(&config)?;
         let label = config.target.label();
         let features = RawFeatures::new(&config.features, &config.extra_fields, label)?;
+        // A bundle that the fit starts from has no table of symbols, so the history changes nothing.
+        let planned = Network::new(config.architecture.clone())?;
+        let start = start::take(&mut config, &planned)?;
         let (rule, calendar) = (&config.step_rule, &config.calendar);
         let history = read_with_steps(&config.data, &features, &mut config.step, rule, calendar)?;
         if let Some(symbol) = config.recipe.weights.unknown_symbol(&history.symbols()) {
@@ -55,7 +62,10 @@ impl Job {
         }
         let dataset = Dataset::new(&history, &config)?;
         let network = dataset.network(&config)?;
-        let job = Self { config, version, features, history, dataset, network };
+        if let Some(start) = &start {
+            start::check(start, &history, &dataset, &config)?;
+        }
+        let job = Self { config, version, features, history, dataset, network, start };
         repeat::check(job.material())?;
         Ok(job)
     }
@@ -71,12 +81,17 @@ impl Job {
         let label = config.target.label();
         let features = RawFeatures::new(&config.features, &config.extra_fields, label)?;
         let network = dataset.network(&config)?;
-        Ok(Self { config, version, features, history, dataset, network })
+        Ok(Self { config, version, features, history, dataset, network, start: None })
     }
 
     /// The configuration.
     pub fn config(&self) -> &TrainConfig {
         &self.config
+    }
+
+    /// The bundle that the fit begins with; `None` where a seed draws the parameters.
+    pub fn start(&self) -> Option<&StartSpec> {
+        self.start.as_ref()
     }
 
     /// The version that the bundle will have.

@@ -112,6 +112,7 @@ pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
         outputs: Vec::new(),
         exactness: None,
         origin: None,
+        start: None,
         training: Known::Is(TrainingSpec {
             data_sha256: String::new(),
             symbols: vec![],

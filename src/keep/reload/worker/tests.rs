@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use prometheus::Registry;
 use tempfile::TempDir;
 
+mod age;
 mod history;
 mod promotions;
 mod rule;
@@ -128,6 +129,7 @@ impl Folder {
             models: vec![ReloadModel::new(choice, settings(), &pipeline).asking_for(rows)],
             roles: RoleStore::new(None, ConfiguredRoles::default()),
             rule: PromotionRule::never(),
+            age: AgeWatch::never(),
             prover,
             proof_time_max: Duration::from_secs(60),
             runtime,

@@ -81,6 +81,7 @@ pub(super) fn reloader_of<const COUNT: usize>(
         models: models.collect(),
         roles,
         rule: PromotionRule::never(),
+        age: AgeWatch::never(),
         prover,
         proof_time_max: Duration::from_secs(60),
         runtime,
