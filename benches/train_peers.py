@@ -209,8 +209,8 @@ def sizes(folder):
         del series
         for who, done in turn(folder, laid, made, ["tickcast", *peers], seed=1):
             cells = [f"{count:,}" if who == "tickcast" else "", NAMES[who]]
-            error = f"{figures(laid, made, done['outputs'])['test']:.6f}" if made else "-"
-            rows.append([*cells, f"{done['windows']:,}", *costs([done]), error])
+            error = figures(laid, made, done["outputs"])["test"] if made else done["error"]
+            rows.append([*cells, f"{done['windows']:,}", *costs([done]), f"{error:.6f}"])
             print(f"{count} rows, {NAMES[who]}: {summary(done)}", file=sys.stderr)
         path.unlink()
     table(["rows", "", "windows learned", *COSTS, "RMSE on test"], rows)
@@ -335,6 +335,9 @@ def fit_by_tickcast(folder, laid, made, seed):
     manifest = json.loads((bundle / "manifest.json").read_text())
     done["windows"] = manifest["training"]["windows"]
     done["epochs"] = manifest["training"]["epochs"]
+    # Where no peer takes part, the figure of the manifest is all there is.
+    test = next(one for one in manifest["evaluation"] if one["part"] == "test")
+    done["error"] = test["root_mean_squared_error"]
     if made:
         done["outputs"] = {
             part: run_bundle(bundle, manifest, made, part) for part in ("validation", "test")
