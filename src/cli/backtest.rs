@@ -13,8 +13,8 @@ use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
 use crate::train::backtest::{Backtest, BacktestError, Event, SUMMARY_FILE, plan, table};
 use crate::train::config;
+use crate::train::config::schedule::{Control, FOLDS_MAX, JOBS_MAX, Length, TrainingWindow};
 use crate::train::fit::Progress;
-use crate::train::schedule::{Control, FOLDS_MAX, JOBS_MAX, Length, TrainingWindow};
 
 /// Options of `tickcast backtest`.
 #[derive(Debug, clap::Args)]

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::carried::predict;
+use super::fit::carried::predict;
 use super::fit::{Examples, Fit, FitState, Labelled, Progress, Recipe, fit, resume};
 use super::network::{Activation, Architecture, DenseShape, LstmShape, Network};
 use super::random::{Purpose, Random};

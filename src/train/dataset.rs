@@ -16,8 +16,8 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::baseline::{Courses, FittedBaselines};
-use super::carried;
 use super::config::{Split, StateRule, TrainConfig};
+use super::fit::carried;
 use super::fit::{Examples, Labelled, predict};
 use super::history::{History, Series};
 use super::look_ahead::{self, LookAheadError};

@@ -2,15 +2,14 @@
 //!
 //! ```text
 //! dataset ─> fit ─> assess ─> export, report
-//!             │└─ checkpoint  └ evaluate ─> statistics; baseline, repeat
-//!             ├ windows, lanes; or sequences, carried
+//!             │         └ evaluate ─> statistics; baseline, repeat
+//!             ├ loss, adam, lanes, checkpoint; windows, or sequences and carried
 //!             └ network ─> lstm, attention, dense ─> gemm, activation, dropout
-//!               loss, adam, initial, random, parameters
-//! schedule ─> backtest: a fit and a replay for each fold
+//! config::schedule ─> backtest: a fit and a replay for each fold
 //! ```
 //!
 //! Owns: everything that learns. Training is back-propagation through time, derived by hand for
-//! the layers we have and checked against finite differences; `docs/adr/0011` tells why.
+//! the layers we have and checked against finite differences; `docs/adr/0011` says why.
 //!
 //! Promises: the same seed on the same data gives the same parameters to the last bit on one
 //! machine, on any number of threads.
@@ -24,7 +23,6 @@ mod trained;
 
 pub mod assess;
 pub mod backtest;
-pub mod carried;
 pub mod config;
 pub mod dataset;
 pub mod export;
@@ -34,7 +32,6 @@ pub mod look_ahead;
 pub mod network;
 pub mod repeat;
 pub mod report;
-pub mod schedule;
 pub mod sequences;
 
 pub use crate::core::random;
@@ -43,6 +40,8 @@ pub use crate::seal::judge::{baseline, evaluate, statistics, windows};
 
 #[cfg(test)]
 mod carried_check;
+#[cfg(test)]
+mod gradient_check;
 #[cfg(test)]
 mod reference_check;
 #[cfg(test)]

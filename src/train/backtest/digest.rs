@@ -10,9 +10,9 @@ use super::record::FOLD_SCHEMA;
 use crate::core::domain::{Schema, UnixNanos};
 use crate::engine::inference::Runtime;
 use crate::train::config::TrainConfig;
+use crate::train::config::schedule::Fold;
 use crate::train::fit::recipe::Recipe;
 use crate::train::history::History;
-use crate::train::schedule::Fold;
 
 /// Lower-case hexadecimal SHA-256 of the steps of each symbol before the instant that `end` gives
 /// for it.

@@ -10,8 +10,8 @@ use thiserror::Error;
 use crate::adapters::file::FileError;
 use crate::engine::inference::InferenceError;
 use crate::engine::pipeline::PipelineError;
+use crate::train::config::schedule::ScheduleError;
 use crate::train::error::TrainError;
-use crate::train::schedule::ScheduleError;
 
 /// Why there is no summary.
 #[derive(Debug, Error)]

@@ -14,7 +14,7 @@ use crate::core::domain::UnixNanos;
 use crate::core::score::Sums;
 use crate::core::verdict::{Verdict, Word};
 use crate::engine::model::manifest::FigureSpread;
-use crate::train::schedule::Control;
+use crate::train::config::schedule::Control;
 use crate::train::statistics::spread::Spread;
 
 /// The value of `schema` in the record of a fold.

@@ -22,7 +22,7 @@ use crate::engine::model::Bundle;
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines};
 use crate::engine::symbols::{CadencePolicy, EngineLimits, EnginePolicy, Haste};
 use crate::seal::sections::DataConfig;
-use crate::train::schedule::Fold;
+use crate::train::config::schedule::Fold;
 
 /// Records between two looks at whether to go on; no result depends on it.
 const BATCH_RECORDS: usize = 1024;

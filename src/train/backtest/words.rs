@@ -7,7 +7,7 @@ use super::record::{FoldSummary, Spreads, Summary};
 use super::{Backtest, END};
 use crate::core::domain::UnixNanos;
 use crate::engine::model::manifest::FigureSpread;
-use crate::train::schedule::Control;
+use crate::train::config::schedule::Control;
 
 /// What is about to be trained on what.
 pub fn plan(backtest: &Backtest) -> String {

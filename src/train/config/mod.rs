@@ -6,6 +6,7 @@
 
 mod fit;
 mod network;
+pub mod schedule;
 mod window;
 
 #[cfg(test)]
@@ -17,12 +18,12 @@ use config::{File, FileFormat, Value};
 
 use self::fit::fit;
 use self::network::network;
+use self::schedule::{Schedule, schedule};
 use self::window::{Window, window};
 use super::fit::Recipe;
 use super::network::Architecture;
-use super::schedule::{Schedule, schedule};
 use crate::app::config::ConfigError;
-use crate::core::features::{RawFeatures, ScalerKind};
+use crate::core::features::ScalerKind;
 use crate::core::forecast::{SignalThresholds, TARGET_KINDS, Target};
 use crate::core::step::StepRule;
 use crate::engine::model::manifest::StepSpec;
@@ -32,7 +33,6 @@ use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
 use crate::seal::sections::{
     CalendarChoice, DataConfig, STEPS_MAX, data, forecast, period_steps, step, unknown_field,
 };
-use crate::train::fit::loss::Loss;
 
 /// Every key with its default and the reason for it.
 pub const DEFAULTS: &str = include_str!("../../../config/train/default.toml");

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::model::manifest::{EmptySteps, StepKind};
+use crate::train::fit::loss::Loss;
 
 const SMALLEST: &str = "[model]\nname = 'm'\n[data]\npath = 'x.csv'\n";
 

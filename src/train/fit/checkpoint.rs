@@ -211,8 +211,8 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Purpose;
     use super::*;
+    use crate::train::random::Purpose;
 
     fn state() -> FitState {
         let mut adam = Adam::new(0.25, 3);

@@ -8,7 +8,7 @@ use super::lanes::Lanes;
 use super::lessons::{Batch, Labelled, Lessons};
 use super::loss::Loss;
 use super::recipe::Recipe;
-use crate::train::carried::Strands;
+use crate::train::fit::carried::Strands;
 use crate::train::network::Network;
 use crate::train::random::Random;
 use crate::train::sequences::Sequences;

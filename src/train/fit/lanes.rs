@@ -125,12 +125,16 @@ impl<'a> Lanes<'a> {
 }
 
 /// The part of `total` items that falls to one of `lanes` lanes.
-pub(super) fn share(total: usize, lanes: usize, lane: usize) -> Range<usize> {
+pub(in crate::train) fn share(total: usize, lanes: usize, lane: usize) -> Range<usize> {
     total * lane / lanes..total * (lane + 1) / lanes
 }
 
 /// Runs `work` on every item, neighbouring items on the same thread, the first on this one.
-pub(super) fn each<T: Send>(items: &mut [T], threads: usize, work: impl Fn(usize, &mut T) + Sync) {
+pub(in crate::train) fn each<T: Send>(
+    items: &mut [T],
+    threads: usize,
+    work: impl Fn(usize, &mut T) + Sync,
+) {
     let group = items.len().div_ceil(threads);
     let run = |at: usize, items: &mut [T]| {
         items.iter_mut().enumerate().for_each(|(k, item)| work(at * group + k, item));

@@ -16,15 +16,15 @@ pub struct Labelled<'a> {
 }
 
 /// One batch.
-pub(super) struct Batch<'a> {
+pub(in crate::train) struct Batch<'a> {
     /// The mean over its labels.
-    pub(super) loss: f64,
-    pub(super) labels: usize,
-    pub(super) gradients: &'a mut [f32],
+    pub(in crate::train) loss: f64,
+    pub(in crate::train) labels: usize,
+    pub(in crate::train) gradients: &'a mut [f32],
 }
 
 /// One way through the examples.
-pub(super) trait Lessons {
+pub(in crate::train) trait Lessons {
     /// How many things stand in another order in every epoch.
     fn items(&self) -> usize;
 

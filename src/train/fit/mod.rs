@@ -10,7 +10,8 @@
 //! Never: prints, reads a clock or touches a file; whoever wants to show progress or to stop early
 //! does so through the observer.
 
-mod adam;
+pub(super) mod adam;
+pub mod carried;
 pub mod checkpoint;
 mod examples;
 pub(super) mod lanes;

@@ -5,6 +5,6 @@
 use std::num::NonZero;
 
 /// As many as the machine runs at once.
-pub(super) fn threads() -> usize {
+pub(in crate::train) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }

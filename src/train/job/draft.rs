@@ -11,11 +11,11 @@ use crate::engine::model::manifest::{
     Known, MANIFEST_SCHEMA, Manifest, Mode, TargetSpec, TrainingSpec,
 };
 use crate::train::assess::Assessment;
-use crate::train::carried::predict as predict_carried;
 use crate::train::config::StateRule;
 use crate::train::dataset::{Example, Part, scaled_rows};
 use crate::train::evaluate::{TargetKind, verdict};
 use crate::train::export::export;
+use crate::train::fit::carried::predict as predict_carried;
 use crate::train::fit::{Fit, predict};
 use crate::train::sequences::{Place, Sequences};
 use crate::train::windows::Windows;

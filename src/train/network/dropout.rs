@@ -59,8 +59,8 @@ pub(crate) fn scale(values: &mut [f32], factors: &[f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Purpose;
     use super::*;
+    use crate::train::random::Purpose;
 
     #[test]
     fn a_mask_drops_its_share_and_keeps_the_expectation() {

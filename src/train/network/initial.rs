@@ -58,8 +58,8 @@ fn narrow(value: f64) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Purpose;
     use super::*;
+    use crate::train::random::Purpose;
 
     #[test]
     fn glorot_fills_its_interval() {

@@ -9,16 +9,13 @@
 //! Never: reads data, chooses windows or decides when to stop.
 
 pub(super) mod activation;
-mod attention;
+pub(super) mod attention;
 mod dense;
 pub(super) mod dropout;
 mod gemm;
 mod initial;
-mod lstm;
-mod parameters;
-
-#[cfg(test)]
-mod gradient_check;
+pub(super) mod lstm;
+pub(super) mod parameters;
 
 use thiserror::Error;
 

@@ -79,7 +79,7 @@ pub(super) const HOMES: &[(&str, &[&str])] = &[
     ("rustls", &["net/dial"]),
     ("rustls_native_certs", &["net/dial"]),
     ("tokio_rustls", &["net/dial"]),
-    ("ndarray", &["train/gemm"]),
+    ("ndarray", &["train/network/gemm"]),
     ("parquet", &["adapters/file/parquet"]),
     ("postcard", &["engine/state", "keep/snapshot/codec"]),
     ("prost", &["engine/onnx"]),
@@ -281,9 +281,10 @@ mod tests {
 
     #[test]
     fn a_home_that_does_not_exist_is_caught() {
-        let problems = Planted::new(&[]).without("src/train/gemm").problems();
+        let problems = Planted::new(&[]).without("src/train/network/gemm").problems();
         let place = "tests/it/tidy/crates.rs:1: ";
-        assert_found(&problems, &[(place, "`ndarray` in src/train/gemm, which does not exist")]);
+        let words = "`ndarray` in src/train/network/gemm, which does not exist";
+        assert_found(&problems, &[(place, words)]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::train::random::Random;
 use crate::train::sequences::{Place, Sequences};
 
 /// Learns from whole histories.
-pub(in super::super) struct Strands<'a> {
+pub(in crate::train) struct Strands<'a> {
     /// Gives a value after every step.
     network: Network,
     sequences: &'a Sequences,
@@ -78,7 +78,7 @@ struct Lane {
 
 impl<'a> Strands<'a> {
     /// `network` is the one that the loss reads.
-    pub(in super::super) fn new(
+    pub(in crate::train) fn new(
         network: &Network,
         sequences: &'a Sequences,
         steps: usize,

@@ -24,9 +24,9 @@ mod walk;
 
 pub(super) use self::strands::Strands;
 use self::walk::Walk;
-use super::network::Network;
-use super::sequences::{Place, Sequences};
 use crate::train::fit::threads::threads;
+use crate::train::network::Network;
+use crate::train::sequences::{Place, Sequences};
 
 /// The network's values at `places`, in their order, each with the state to which the history
 /// before it leads; no dropout. `steps` and `lanes` say how the work is divided.

@@ -5,10 +5,10 @@
 //! tests hold the forward pass to the formulas, and the gradients to a precision that differences
 //! of f32 losses could not reach.
 
-use super::activation::Activation;
-use super::attention::Attention;
-use super::lstm::{Emits, Lstm};
-use super::{Architecture, DenseShape, LstmShape, Network, Workspace};
+use super::network::activation::Activation;
+use super::network::attention::Attention;
+use super::network::lstm::{Emits, Lstm};
+use super::network::{Architecture, DenseShape, LstmShape, Network, Workspace};
 use crate::train::fit::loss::Loss;
 use crate::train::random::{Purpose, Random};
 

@@ -14,9 +14,9 @@ use jiff::{SpanFieldwise, Timestamp};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::history::History;
 use crate::core::domain::UnixNanos;
 use crate::ports::section::Section;
+use crate::train::history::History;
 
 /// The most folds.
 pub const FOLDS_MAX: usize = 1000;
@@ -335,10 +335,10 @@ fn evenly(rows: &[UnixNanos], count: usize) -> Option<Vec<UnixNanos>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config;
-    use super::super::history::Series;
+    use super::super::read;
     use super::*;
     use crate::core::domain::{Fields, Step};
+    use crate::train::history::Series;
 
     fn time(text: &str) -> UnixNanos {
         UnixNanos::parse(text).unwrap()
@@ -360,7 +360,7 @@ mod tests {
 
     fn folds(text: &str, days: i64) -> Result<Vec<Fold>, ScheduleError> {
         let text = format!("[model]\nname = 'm'\n[data]\npath = 'x.csv'\n[backtest]\n{text}");
-        config::read(&text).unwrap().backtest.folds(&history(days))
+        read(&text).unwrap().backtest.folds(&history(days))
     }
 
     /// The beginnings of the test spans and the end of the last one.
@@ -444,7 +444,7 @@ mod tests {
             ("control = 'noise'", "backtest.control: `noise` is none of `none`, `random-target`"),
         ] {
             let text = format!("[model]\nname = 'm'\n[data]\npath = 'x.csv'\n[backtest]\n{text}");
-            let problems = config::read(&text).unwrap_err();
+            let problems = read(&text).unwrap_err();
             assert!(problems.iter().any(|problem| problem.starts_with(key)), "{problems:?}");
         }
         for (text, shown) in [("1y", "1y"), ("18mo", "18mo"), ("250", "250 steps")] {
