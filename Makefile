@@ -201,11 +201,11 @@ bench-train: ## Measure the trainer beside Keras and PyTorch, both fetched (BENC
 	@deploy/setup.sh all
 	test -x .cache/reference/bin/python || python3 -m venv .cache/reference
 	.cache/reference/bin/python $(PIP_INSTALL) benches/requirements-keras.txt
-	if [[ $(BENCH_PEERS) == *torch* ]]; then \
+	if [[ '$(BENCH_PEERS)' == *torch* ]]; then \
 	  test -x .cache/reference-torch/bin/python || python3 -m venv .cache/reference-torch; \
 	  .cache/reference-torch/bin/python $(PIP_INSTALL) benches/requirements-torch.txt; \
 	fi
-	$(ENVIRONMENT); BENCH_PROFILE=$(PROFILE) BENCH_PEERS=$(BENCH_PEERS) PYTHONDONTWRITEBYTECODE=1 \
+	$(ENVIRONMENT); BENCH_PROFILE=$(PROFILE) BENCH_PEERS='$(BENCH_PEERS)' PYTHONDONTWRITEBYTECODE=1 \
 	  TORCH_PYTHON=.cache/reference-torch/bin/python \
 	  .cache/reference/bin/python benches/train_peers.py $(or $(BENCH),tasks)
 

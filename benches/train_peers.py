@@ -142,6 +142,8 @@ def tasks(folder):
     spread = f"mean ± deviation over {SEEDS} seeds"
     heads = ["task and figure", "", f"validation, {spread}", "test", "epochs", *COSTS]
     table(heads, rows)
+    if not beside:
+        return
     heads = ["tickcast beside", "", "validation", "test", "epoch", "whole run", "memory"]
     table(heads, beside)
 
