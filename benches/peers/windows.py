@@ -68,7 +68,8 @@ def configuration(path):
     for section, values in tomllib.loads(pathlib.Path(path).read_text()).items():
         laid.setdefault(section, {}).update(values)
     data = laid["data"]
-    data["path"] = str((pathlib.Path(path).parent / data["path"]).resolve())
+    if "path" in data:
+        data["path"] = str((pathlib.Path(path).parent / data["path"]).resolve())
     return laid
 
 
