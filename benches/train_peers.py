@@ -390,10 +390,6 @@ def check(laid, made, manifest, outputs):
 
 
 def fit_by_peer(folder, laid, made, peer, seed):
-    target, loss = laid["target"], laid["fit"]["loss"]
-    if loss == "auto":
-        probability = independent.is_probability(target)
-        loss = "binary_crossentropy" if probability else "mean_squared_error"
     windows, task, outputs = folder / "windows.npz", folder / "task.json", folder / "outputs.npz"
     made.save(windows)
     text = {
@@ -401,7 +397,6 @@ def fit_by_peer(folder, laid, made, peer, seed):
         "lstm": laid["network"]["lstm"],
         "dense": laid["network"]["dense"],
         "fit": laid["fit"],
-        "loss": loss,
         "seed": seed,
         "threads": os.cpu_count(),
         "outputs": str(outputs),

@@ -11,6 +11,9 @@ import tensorflow
 from task import CALM_BATCH, Task, tell
 
 
+LOSSES = {"mean_squared_error": "mean_squared_error", "binary_cross_entropy": "binary_crossentropy"}
+
+
 class Tell(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         tell(epoch + 1)
@@ -26,7 +29,7 @@ def main():
         optimizer=keras.optimizers.Adam(
             fit["learning_rate"], global_clipnorm=fit["clip_norm"] or None
         ),
-        loss=task.loss,
+        loss=LOSSES[fit["loss"]],
     )
     stop = keras.callbacks.EarlyStopping(
         "val_loss", patience=fit["patience"], restore_best_weights=True

@@ -21,7 +21,7 @@ class Task:
         with open(sys.argv[1]) as file:
             text = json.load(file)
         self.lstm, self.dense = text["lstm"], text["dense"]
-        self.fit, self.loss = text["fit"], text["loss"]
+        self.fit = text["fit"]
         self.seed, self.threads, self.outputs = text["seed"], text["threads"], text["outputs"]
         with np.load(text["windows"]) as arrays:
             self.arrays = dict(arrays)

@@ -88,7 +88,7 @@ def main():
         name: tuple(torch.from_numpy(array) for array in task.part(name))
         for name in ("training", "validation", "test")
     }
-    loss = Loss(task, network)
+    loss = loss_of(task, network)
     # The fused form is the fastest that there is for a processor.
     learned = [p for p in network.parameters() if p.requires_grad]
     adam = torch.optim.Adam(learned, fit["learning_rate"], eps=EPSILON, fused=True)
@@ -116,16 +116,14 @@ def main():
     task.finish(epoch, best_epoch, *outputs)
 
 
-class Loss:
-    def __init__(self, task, network):
-        self.network, self.name = network, task.loss
-        if self.name == "binary_crossentropy" and task.dense[-1]["activation"] != "sigmoid":
-            raise ValueError("cross-entropy needs a network that ends in a sigmoid")
-
-    def __call__(self, x, labels):
-        if self.name == "binary_crossentropy":
-            return nn.functional.binary_cross_entropy_with_logits(self.network(x), labels)
-        return nn.functional.mse_loss(self.network.values(x), labels)
+def loss_of(task, network):
+    """The mean loss of some windows. Cross-entropy is that of the sums before the sigmoid."""
+    if task.fit["loss"] == "mean_squared_error":
+        return lambda x, labels: nn.functional.mse_loss(network.values(x), labels)
+    if task.dense[-1]["activation"] != "sigmoid":
+        raise ValueError("cross-entropy needs a network that ends in a sigmoid")
+    entropy = nn.functional.binary_cross_entropy_with_logits
+    return lambda x, labels: entropy(network(x), labels)
 
 
 @torch.no_grad()

@@ -19,6 +19,15 @@ sys.path.insert(0, str(ROOT / "tests/reference"))
 import features as reference  # noqa: E402
 
 PARTS = ("training", "validation", "test")
+# What this folder does as the trainer does it; everything else stays at its default.
+KNOWN = {
+    "window": {"steps", "features", "extra_fields"},
+    "target": {"kind", "field", "above", "horizon_steps"},
+    "split": {"test", "validation"},
+    "network": {"lstm", "dense"},
+    "fit": {"epochs_max", "batch", "patience", "learning_rate", "loss", "clip_norm", "lanes"},
+}
+LOSSES = {"mean_squared_error", "binary_cross_entropy"}
 
 
 @dataclasses.dataclass
@@ -65,8 +74,18 @@ class Windows:
 def configuration(path):
     """A training configuration over the defaults, section by section."""
     laid = tomllib.loads((ROOT / "config/train/default.toml").read_text())
-    for section, values in tomllib.loads(pathlib.Path(path).read_text()).items():
+    own = tomllib.loads(pathlib.Path(path).read_text())
+    for section, values in own.items():
+        for key, value in values.items():
+            known = key in KNOWN.get(section, {key})
+            if not known and value != laid[section].get(key):
+                raise ValueError(f"{path}: {section}.{key} is not written for the frameworks")
         laid.setdefault(section, {}).update(values)
+    if laid["fit"]["loss"] == "auto":
+        probability = is_probability(laid["target"])
+        laid["fit"]["loss"] = "binary_cross_entropy" if probability else "mean_squared_error"
+    if laid["fit"]["loss"] not in LOSSES:
+        raise ValueError(f"{path}: the loss is not written for the frameworks")
     data = laid["data"]
     if "path" in data:
         data["path"] = str((pathlib.Path(path).parent / data["path"]).resolve())
@@ -91,8 +110,6 @@ def history(data):
 def windows(laid, series):
     """Divides and scales the bars of every symbol as a configuration says."""
     names, steps = laid["window"]["features"], laid["window"]["steps"]
-    if laid["window"]["scaler"] != "minmax":
-        raise ValueError("only the scaler `minmax` is written here")
     horizon = laid["target"]["horizon_steps"]
     warm = max(warm_up(name) for name in names)
     bars = [one.iloc[warm:].reset_index(drop=True) for one in series]
