@@ -194,10 +194,20 @@ bench-kafka-group: ## Measure restores and rebalances (BENCH='--beside before=/p
 	.cache/reference-kafka/bin/python $(PIP_INSTALL) benches/requirements-kafka.txt
 	$(ENVIRONMENT); .cache/reference-kafka/bin/python benches/kafka_group.py $(BENCH)
 
-bench-train: ## Measure an epoch beside one of Keras, which it fetches (BENCH_EPOCHS=2)
+# Without PyTorch, which PyPI has for Linux with the libraries of CUDA alone: BENCH_PEERS=keras.
+BENCH_PEERS ?= keras,torch
+
+bench-train: ## Measure the trainer beside Keras and PyTorch, both fetched (BENCH=sizes BENCH_SEEDS=5)
+	@deploy/setup.sh all
 	test -x .cache/reference/bin/python || python3 -m venv .cache/reference
 	.cache/reference/bin/python $(PIP_INSTALL) benches/requirements-keras.txt
-	BENCH_PROFILE=$(PROFILE) .cache/reference/bin/python benches/keras_epoch.py
+	if [[ '$(BENCH_PEERS)' == *torch* ]]; then \
+	  test -x .cache/reference-torch/bin/python || python3 -m venv .cache/reference-torch; \
+	  .cache/reference-torch/bin/python $(PIP_INSTALL) benches/requirements-torch.txt; \
+	fi
+	$(ENVIRONMENT); BENCH_PROFILE=$(PROFILE) BENCH_PEERS='$(BENCH_PEERS)' PYTHONDONTWRITEBYTECODE=1 \
+	  TORCH_PYTHON=.cache/reference-torch/bin/python \
+	  .cache/reference/bin/python benches/train_peers.py $(or $(BENCH),tasks)
 
 soak: ## Bursts at ten times the sustainable rate, ten minutes long (SOAK_SECONDS=5)
 	@deploy/setup.sh all

@@ -3,7 +3,7 @@
 //! `cargo bench --profile dist --bench train` prints the median and the extremes over the epochs
 //! after the first, for the tutorial's network with and without its dropout, on one and on two
 //! threads. The data are noise: time does not depend on the values. With `--lines N` it does as
-//! `keras_epoch.py` wants: N epochs without recurrent dropout, each printing its seconds as soon as
+//! `train_peers.py` reads: N epochs without recurrent dropout, each printing its seconds as soon as
 //! it is over.
 
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]

@@ -73,7 +73,8 @@ smoke test-arm 'needs an emulator of ARM64 and a compiler for it'
 smoke autobahn 'takes ten minutes, and fetches CPython 2.7'
 smoke bench-python 'fetches TensorFlow, 1.4 GB' BENCH_SECONDS=0.1
 smoke test-models 'fetches PyTorch and TensorFlow, 7 GB' MODELS='torch_lstm2_dyn keras_gru lightgbm'
-smoke bench-train 'fetches TensorFlow, 1.4 GB' BENCH_EPOCHS=2
+smoke bench-train 'fetches PyTorch and TensorFlow, 7 GB' BENCH='tasks sizes epoch' \
+  BENCH_SEEDS=1 BENCH_EPOCHS=2 BENCH_ROWS=20000
 
 for name in $chosen; do
   if [[ ! " quick all ${known[*]} " == *" $name "* ]]; then

@@ -223,7 +223,7 @@ fn only_a_plain_release_build_writes_to_target_release() {
         assert!(seen.contains(path), "no build was found in {path}");
     }
     assert!(
-        seen.contains("benches/python_inference.py") && seen.contains("benches/keras_epoch.py")
+        seen.contains("benches/python_inference.py") && seen.contains("benches/train_peers.py")
     );
 
     for bad in [

@@ -2,7 +2,7 @@
 
 The reference for the features in src/core/features: the published formulas, on whole columns at once,
 sharing nothing with the code they check. `cargo test --lib features` compares with what is written
-here; running this again must change nothing.
+here; running this again must change nothing. benches/train_peers.py makes its rows by `feature`.
 
     python3 -m venv /tmp/reference
     /tmp/reference/bin/pip install 'pandas==3.1.1' 'numpy==2.4.6'
@@ -11,6 +11,7 @@ here; running this again must change nothing.
 
 import json
 import pathlib
+import re
 
 import numpy as np
 import pandas as pd
@@ -59,51 +60,73 @@ def macd(close: pd.Series, fast: int, slow: int, signal: int) -> tuple[pd.Series
     return line, ema(line, signal), line - ema(line, signal)
 
 
-def cycle(name: str, place: pd.Series) -> dict[str, pd.Series]:
-    angle = 2 * np.pi * place
-    return {f"{name}_sin": np.sin(angle), f"{name}_cos": np.cos(angle)}
+def macd_column(close: pd.Series, fast: int, slow: int, signal: int | None = None) -> pd.Series:
+    """The line, or with a third parameter the histogram."""
+    return macd(close, fast, slow, 1)[0] if signal is None else macd(close, fast, slow, signal)[2]
+
+
+def ppo(close: pd.Series, fast: int, slow: int) -> pd.Series:
+    return 100 * (ema(close, fast) - ema(close, slow)) / ema(close, slow)
+
+
+def volatility(close: pd.Series, returns: int) -> pd.Series:
+    return np.log(close).diff().rolling(returns).std()
+
+
+def calendar(time: pd.Series, name: str) -> pd.Series:
+    """A place in the day, the week or the year; also as a point on a circle."""
+    cycle, _, side = name.rpartition("_")
+    if side in ("sin", "cos"):
+        place = calendar(time, cycle) / (7 if cycle == "day_of_week" else 1)
+        return (np.sin if side == "sin" else np.cos)(2 * np.pi * place)
+    if name == "time_of_day":
+        return (time - time.dt.normalize()) / pd.Timedelta(days=1)
+    if name == "day_of_week":
+        return time.dt.day_of_week.astype(float)
+    seconds = (time - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+    return np.mod(seconds / (365.2425 * 24 * 60 * 60), 1)
+
+
+FORMULAS = {
+    "change": lambda bars: bars["close"].pct_change(),
+    "absolute_return": lambda bars: bars["close"].pct_change().abs(),
+    "log_return": lambda bars: np.log(bars["close"]).diff(),
+    "volume_change": lambda bars: np.log(bars["volume"] + 1).diff(),
+    "log_range": lambda bars: np.log(bars["high"]) - np.log(bars["low"]),
+    "ema": lambda bars, span: ema(bars["close"], span),
+    "ema_gap": lambda bars, span: bars["close"] / ema(bars["close"], span) - 1,
+    "macd": lambda bars, *periods: macd_column(bars["close"], *periods),
+    "macd_signal": lambda bars, fast, slow, signal: macd(bars["close"], fast, slow, signal)[1],
+    "ppo": lambda bars, fast, slow: ppo(bars["close"], fast, slow),
+    "rsi": lambda bars, period: rsi(bars["close"], period),
+    "volatility": lambda bars, returns: volatility(bars["close"], returns),
+}
+
+NAMES = """
+    high close volume change absolute_return log_return volume_change log_range log(close)
+    log(high) lag(close,1) lag(volume,7) ema(1) ema(20) ema_gap(20) macd(12,26)
+    macd_signal(12,26,9) macd(12,26,9) ppo(12,26) rsi(14) rsi(2) volatility(2) volatility(20)
+    time_of_day time_of_day_sin time_of_day_cos day_of_week day_of_week_sin day_of_week_cos
+    time_of_year time_of_year_sin time_of_year_cos
+""".split()
+
+
+def feature(bars: pd.DataFrame, name: str) -> pd.Series:
+    """One column by the name that a configuration gives it."""
+    if name in bars:
+        return bars[name]
+    word, *arguments = re.findall(r"\w+", name)
+    if word == "log":
+        return np.log(bars[arguments[0]])
+    if word == "lag":
+        return bars[arguments[0]].shift(int(arguments[1]))
+    if word.startswith(("time_of_", "day_of_")):
+        return calendar(bars["time"], word)
+    return FORMULAS[word](bars, *map(int, arguments))
 
 
 def features(bars: pd.DataFrame) -> dict[str, pd.Series]:
-    close, time = bars["close"], bars["time"]
-    log_return = np.log(close).diff()
-    line, signal, histogram = macd(close, 12, 26, 9)
-    midnight = time.dt.normalize()
-    day = (time - midnight) / pd.Timedelta(days=1)
-    week = time.dt.day_of_week.astype(float)
-    seconds = (time - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
-    year = np.mod(seconds / (365.2425 * 24 * 60 * 60), 1)
-    return {
-        "high": bars["high"],
-        "close": close,
-        "volume": bars["volume"],
-        "change": close.pct_change(),
-        "absolute_return": close.pct_change().abs(),
-        "log_return": log_return,
-        "volume_change": np.log(bars["volume"] + 1).diff(),
-        "log_range": np.log(bars["high"]) - np.log(bars["low"]),
-        "log(close)": np.log(close),
-        "log(high)": np.log(bars["high"]),
-        "lag(close,1)": close.shift(1),
-        "lag(volume,7)": bars["volume"].shift(7),
-        "ema(1)": ema(close, 1),
-        "ema(20)": ema(close, 20),
-        "ema_gap(20)": close / ema(close, 20) - 1,
-        "macd(12,26)": line,
-        "macd_signal(12,26,9)": signal,
-        "macd(12,26,9)": histogram,
-        "ppo(12,26)": 100 * line / ema(close, 26),
-        "rsi(14)": rsi(close, 14),
-        "rsi(2)": rsi(close, 2),
-        "volatility(2)": log_return.rolling(2).std(),
-        "volatility(20)": log_return.rolling(20).std(),
-        "time_of_day": day,
-        **cycle("time_of_day", day),
-        "day_of_week": week,
-        **cycle("day_of_week", week / 7),
-        "time_of_year": year,
-        **cycle("time_of_year", year),
-    }
+    return {name: feature(bars, name) for name in NAMES}
 
 
 def numbers(column: pd.Series) -> list[float | None]:
