@@ -252,11 +252,11 @@ impl Case {
                 let of_x = |row: usize| b[row] + dot(&w[row * width..][..width], x);
                 let of_h =
                     |row: usize| b[3 * units + row] + dot(&r[row * units..][..units], &masked);
-                for k in 0..units {
+                for (k, h) in hidden.iter_mut().enumerate() {
                     let gate = |at: usize| logistic(of_x(at * units + k) + of_h(at * units + k));
                     let (update, reset) = (gate(0), gate(1));
                     let candidate = of_x(2 * units + k) + reset * of_h(2 * units + k);
-                    hidden[k] = update * hidden[k] + (1.0 - update) * candidate.tanh();
+                    *h = update * *h + (1.0 - update) * candidate.tanh();
                 }
                 outputs.extend_from_slice(hidden);
             }

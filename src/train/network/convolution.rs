@@ -173,3 +173,40 @@ impl Buffers for ConvolutionBuffers {
         &mut self.d_output
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::random::Purpose;
+
+    /// A convolution with a linear function is a matrix, and the gradient of its input that matrix
+    /// transposed: (A x) d = x (A' d). No network shows it, because a convolution reads the rows.
+    #[test]
+    fn the_gradient_of_the_input_is_that_of_a_linear_map() {
+        for (kernel, steps) in [(1, 4), (3, 5), (6, 4)] {
+            let (mut layout, extent) = (Layout::default(), Extent { steps, batch: 2 });
+            let layer = Convolution::new(&mut layout, [3, 4], kernel, Activation::Linear);
+            let mut random = Random::new(1, Purpose::Order);
+            let mut uniform = |count: usize| -> Vec<f32> {
+                (0..count).map(|_| 2.0 * random.unit_f32() - 1.0).collect()
+            };
+            let mut parameters = uniform(layout.len());
+            layer.bias.of_mut(&mut parameters).fill(0.0);
+            let (x, d) = (uniform(steps * 2 * 3), uniform(steps * 2 * 4));
+            let mut buffers = layer.buffers(extent);
+            layer.forward(&parameters, &x, extent, &mut buffers);
+            let forward = dot(buffers.output(extent), &d);
+            d.clone_into(buffers.d_output());
+            let (mut gradients, mut d_x) = (vec![0.0; layout.len()], Vec::new());
+            let buffers = &mut buffers;
+            layer.backward(&parameters, &x, extent, buffers, &mut gradients, Some(&mut d_x));
+            let backward = dot(&x, &d_x);
+            assert!((forward - backward).abs() < 1e-5, "{kernel}: {forward} is not {backward}");
+            assert!(forward.abs() > 0.1, "a product so small shows nothing: {forward}");
+        }
+    }
+
+    fn dot(a: &[f32], b: &[f32]) -> f32 {
+        a.iter().zip(b).map(|(a, b)| a * b).sum()
+    }
+}

@@ -97,7 +97,7 @@ pub(crate) trait Buffers {
 
     /// Starts the next `forward` from states instead of zero: takes as many of them as the layer
     /// has, `[B, H]` each.
-    fn carry_state<'s>(&mut self, _states: &mut dyn Iterator<Item = &'s [f32]>) {}
+    fn carry_state(&mut self, _states: &mut dyn Iterator<Item = &[f32]>) {}
 
     /// Adds its states after the last step of a run of `extent`, `[B, H]` each.
     fn last_state<'a>(&'a self, _extent: Extent, _states: &mut Vec<&'a [f32]>) {}

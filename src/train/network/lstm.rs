@@ -256,7 +256,7 @@ impl Buffers for LstmBuffers {
         self.hidden.masks()
     }
 
-    fn carry_state<'s>(&mut self, states: &mut dyn Iterator<Item = &'s [f32]>) {
+    fn carry_state(&mut self, states: &mut dyn Iterator<Item = &[f32]>) {
         let mut next = || states.next().expect("there is one state for each of the network's");
         self.hidden.carry(next());
         self.cell.clear();

@@ -121,7 +121,7 @@ impl Buffers for AnyBuffers {
         self.of_mut().masks()
     }
 
-    fn carry_state<'s>(&mut self, states: &mut dyn Iterator<Item = &'s [f32]>) {
+    fn carry_state(&mut self, states: &mut dyn Iterator<Item = &[f32]>) {
         self.of_mut().carry_state(states);
     }
 
