@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::engine::model::manifest::{EmptySteps, StepKind};
-use crate::train::fit::{Monitor, RateSchedule, RateShape, WeightRule};
 use crate::train::fit::loss::Loss;
+use crate::train::fit::{Monitor, RateSchedule, RateShape, WeightRule};
 
 const SMALLEST: &str = "[model]\nname = 'm'\n[data]\npath = 'x.csv'\n";
 

@@ -102,9 +102,8 @@ mod tests {
     #[test]
     fn each_value_can_be_monitored() {
         let epochs = epochs(&[1.0, 2.0, 3.0]);
-        let counted = Monitor::CHOICES.map(|(_, monitor)| {
-            waited(&epochs, &Recipe { monitor, ..Recipe::default() })
-        });
+        let counted = Monitor::CHOICES
+            .map(|(_, monitor)| waited(&epochs, &Recipe { monitor, ..Recipe::default() }));
         assert_eq!(counted, [2, 0, 2]);
         for (word, monitor) in Monitor::CHOICES {
             assert_eq!(monitor.label(), word);

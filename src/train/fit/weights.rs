@@ -219,10 +219,9 @@ mod tests {
         let text = include_str!("../../../tests/data/fitting_reference.json");
         let Reference { weighted } = serde_json::from_str(text).unwrap();
         let WeightedBatch { values, targets, weights, squared_error, cross_entropy } = weighted;
-        for (loss, (expected, slopes)) in [
-            (Loss::MeanSquaredError, squared_error),
-            (Loss::BinaryCrossEntropy, cross_entropy),
-        ] {
+        for (loss, (expected, slopes)) in
+            [(Loss::MeanSquaredError, squared_error), (Loss::BinaryCrossEntropy, cross_entropy)]
+        {
             let mut ours = Vec::new();
             let sum = gradient(loss, &values, &targets, &weights, values.len(), &mut ours);
             assert!((sum - expected).abs() < 1e-6, "{loss:?}: {sum}, Keras has {expected}");
