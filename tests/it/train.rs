@@ -98,6 +98,35 @@ fn the_first_interrupt_seals_the_best_epoch_and_resume_goes_on() {
     assert!(text(&output).contains("rain.checkpoint`: read: "), "{}", text(&output));
 }
 
+#[test]
+fn a_fit_says_how_its_recurrent_dropout_differs_and_logs_at_the_rate_that_was_asked_for() {
+    let folder = TempDir::new().unwrap();
+    let configuration = configuration(folder.path());
+    let plain = fs::read_to_string(&configuration).unwrap().replace("1000000", "2");
+    fs::write(&configuration, &plain).unwrap();
+    let arguments = ["train", "-c", configuration.to_str().unwrap()];
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(!text(&output).contains("recurrent dropout"), "{}", text(&output));
+
+    let dropout = plain.replace("units = 4", "units = 4, recurrent_dropout = 0.2");
+    fs::write(&configuration, dropout + "logs = ['jsonl', 'csv', 'tensorboard']\n").unwrap();
+    let output = run(&[&arguments[..], &["--learning-rate", "0.0625"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let noted = "recurrent dropout: one mask for all gates";
+    assert!(text(&output).contains(noted), "{}", text(&output));
+    let logs = folder.path().join("work/rain");
+    assert!(text(&output).contains(&format!("logs        {}\n", logs.display())));
+    let lines = fs::read_to_string(logs.join("metrics.jsonl")).unwrap();
+    assert_eq!(lines.lines().filter(|line| line.contains("\"learning_rate\":0.0625,")).count(), 2);
+    let csv = fs::read_to_string(logs.join("metrics.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 2);
+    assert!(logs.join("events.out.tfevents.tickcast").metadata().unwrap().len() > 200);
+
+    let output = run(&[&arguments[..], &["--learning-rate", "0"]].concat());
+    assert!(text(&output).contains("must be a number above 0"), "{}", text(&output));
+}
+
 /// Three symbols, one of them with gaps between its days, one that comes late.
 pub(crate) fn prices() -> String {
     let mut csv = "symbol,time,close,volume\n".to_owned();
