@@ -524,3 +524,42 @@ fn a_history_before_an_instant_knows_no_later_step() {
     let never = history.before(UnixNanos::parse("2000-03-01").unwrap());
     assert_eq!(counts(&never), [], "no symbol without a step");
 }
+
+#[test]
+fn steps_that_need_too_much_memory_go_to_files_and_are_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prices.csv");
+    let mut text = "symbol,time,close,volume\n".to_owned();
+    for minute in 0..900_u32 {
+        // Two symbols in turns, the second from minute 500 on, and an hour without rows.
+        let seconds = 60 * minute + if minute > 700 { 3600 } else { 0 };
+        let time = UnixNanos::from_nanos(i64::from(seconds) * 1_000_000_000);
+        text += &format!("A,{time},{}.5,{minute}\n", 100 + minute % 7);
+        if minute >= 500 && minute.is_multiple_of(3) {
+            text += &format!("B,{time},{}.25,1\n", 30 + minute % 5);
+        }
+    }
+    std::fs::write(&path, text).unwrap();
+    let read = |spill: Option<SpillRule>| {
+        let config = DataConfig { jump_max: 0.4, spill, ..config(path.clone()) };
+        read(&config, &features(), &StepRule::Record, None).unwrap()
+    };
+    let memory = read(None);
+    let half_an_hour = DurationNanos::from_seconds(1800).unwrap();
+    let instant = UnixNanos::from_nanos(650 * 60_000_000_000);
+    let cut = |mut history: History| {
+        history.cut(half_an_hour, None);
+        history
+    };
+    assert_eq!(cut(memory.clone()).series.len(), 4);
+    let spill = |bytes_max| SpillRule { folder: folder.path().join("work"), bytes_max };
+    for (bytes_max, is_in_files) in [(0, true), (300 * 152, true), (1034 * 152, false)] {
+        let history = read(Some(spill(bytes_max)));
+        assert_eq!(history.spill().is_some(), is_in_files, "{bytes_max}");
+        assert_eq!(history, memory, "{bytes_max}");
+        assert_eq!(history.before(instant), memory.before(instant));
+        assert_eq!(history.longest_distance(), memory.longest_distance());
+        assert_eq!(cut(history), cut(memory.clone()));
+    }
+    assert_eq!(std::fs::read_dir(folder.path().join("work")).unwrap().count(), 0);
+}

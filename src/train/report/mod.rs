@@ -127,8 +127,9 @@ pub fn out_of_range(found: &OutOfRange) -> String {
         let each = warned.iter().map(|(name, share)| format!("`{name}` {:.0} %", 100.0 * share));
         said += &format!(
             "warning: out of range in more than {:.0} % of the {part} windows: {}. There the \
-             network extrapolates. Use features that mean the same at every level: change or \
-             log_return for a price, volume_change for a volume (docs/features.md)\n",
+             network extrapolates. If the level moved, use change or log_return for a price and \
+             volume_change for a volume; if the time was rougher, train on a longer history \
+             (docs/features.md)\n",
             100.0 * WARNED_SHARE,
             each.collect::<Vec<_>>().join(", "),
         );
