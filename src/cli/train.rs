@@ -210,6 +210,9 @@ fn announce(job: &Job) -> Result<(), Exit> {
         config.features.join(", "),
         describe(job.network())
     );
+    if let Some(symbols) = &dataset.symbols {
+        text += &format!("  symbols     {} told apart\n", symbols.trained().len());
+    }
     if config.state == StateRule::Carried {
         let steps = config.window_steps;
         text += &format!("  state       carried, gradients through {steps} steps\n");
