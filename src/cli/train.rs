@@ -263,6 +263,9 @@ fn announce(job: &Job) -> Result<(), Exit> {
     if config.usual_features {
         text += "  features    the usual ones of this target; `window.features` names others\n";
     }
+    if let Some(symbols) = &dataset.symbols {
+        text += &format!("  symbols     {} told apart\n", symbols.trained().len());
+    }
     if config.state == StateRule::Carried {
         let steps = config.window_steps;
         text += &format!("  state       carried, gradients through {steps} steps\n");

@@ -14,10 +14,12 @@ use std::sync::Arc;
 use tickcast::adapters::websocket::WebSocketSettings;
 use tickcast::app::config;
 use tickcast::core::domain::SymbolPatterns;
+use tickcast::core::features::SymbolTable;
 use tickcast::core::venue::Mapper;
 use tickcast::engine::inference::{NativeRuntime, Runtime};
-use tickcast::engine::model::Draft;
-use tickcast::engine::model::manifest::{Exactness, Mode, Rows};
+use tickcast::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase};
+use tickcast::engine::model::manifest::{Exactness, Manifest, Mode, Rows};
+use tickcast::engine::model::{Bundle, Draft};
 use tickcast::engine::pipeline::{
     BlendMembers, Pipeline, PipelineSettings, Pipelines, Role, StreamModel,
 };
@@ -25,7 +27,8 @@ use tickcast::engine::symbols::Haste;
 #[cfg(feature = "train")]
 use tickcast::train::job::Job;
 
-use crate::support::bundle::{SealedBundle, distribution, sealed_with};
+use crate::support::bundle::{SealedBundle, distribution, manifest, rows_of, sealed_with};
+use crate::support::network::Network;
 use crate::support::{repository, runtime};
 
 thread_local! {
@@ -112,6 +115,24 @@ fn bundle(mode: Mode, rows: Rows) -> SealedBundle {
     })
 }
 
+/// A bundle of one mode whose model reads two columns of the symbol. Its table has four of the
+/// seven symbols.
+fn bundle_of_symbols(mode: Mode) -> Bundle {
+    let network = Network::random(4, 5, &[8, 4]);
+    let manifest = Manifest { modes: vec![mode], ..manifest(3, &network) };
+    let (steps, mut window) = rows_of(3, &manifest);
+    window.iter_mut().for_each(|row| row.extend([0.5, -0.25]));
+    let output = vec![network.forward(&window) as f32];
+    let symbol = Some("S0".to_owned());
+    let case = GoldenCase { symbol, steps, window, output, ..GoldenCase::default() };
+    let (schema, cases) = (GOLDEN_SCHEMA.to_owned(), vec![case]);
+    let golden = Golden { schema, tolerance: 1e-5, cases };
+    let known = (0..4).map(|index| (format!("S{index}"), vec![0.5, -0.25])).collect();
+    let table = SymbolTable::new(vec!["size".to_owned()], 1, known, vec![0.0; 2]);
+    let onnx = network.to_onnx();
+    Draft { manifest, onnx, golden, symbols: Some(table) }.into_bundle().unwrap()
+}
+
 /// What the daemon has.
 struct Whole {
     pipelines: Pipelines,
@@ -129,9 +150,12 @@ impl Whole {
     }
 
     fn new(mode: Mode, rows: Rows, runtime: &dyn Runtime) -> Self {
+        Self::of(&bundle(mode, rows).bundle, runtime)
+    }
+
+    fn of(bundle: &Bundle, runtime: &dyn Runtime) -> Self {
         let settings = Self::settings();
-        let sealed = bundle(mode, rows);
-        let pipeline = Pipeline::build(&sealed.bundle, runtime, &settings).unwrap();
+        let pipeline = Pipeline::build(bundle, runtime, &settings).unwrap();
         Self { pipelines: Pipelines::new(pipeline, &settings), emitted: 0, scored: 0 }
     }
 
@@ -195,6 +219,22 @@ fn records(step: usize) -> Vec<String> {
     (0..7).map(record).collect()
 }
 
+/// How often steps behind a warm-up allocate.
+fn allocations(whole: &mut Whole, warm_up: &[Vec<String>], counted: &[Vec<String>]) -> u64 {
+    for (index, records) in warm_up.iter().enumerate() {
+        whole.step(records, index % 2 == 0);
+    }
+    (whole.emitted, whole.scored) = (0, 0);
+    let before = COUNT.get();
+    for (index, records) in counted.iter().enumerate() {
+        whole.step(records, index % 2 == 0);
+    }
+    let count = COUNT.get() - before;
+    assert_eq!(whole.emitted, 700, "every record has its forecast");
+    assert_eq!(whole.scored, 700, "and is the truth of the one before");
+    count
+}
+
 fn assert_no_step_allocates(runtime: &dyn Runtime) {
     const WARM_UP: usize = 12;
     let steps: Vec<_> = (0..WARM_UP + 100).map(records).collect();
@@ -203,18 +243,7 @@ fn assert_no_step_allocates(runtime: &dyn Runtime) {
     let cases = modes.into_iter().flat_map(|mode| [(mode, Rows::Batched), (mode, Rows::Alone)]);
     for (mode, rows) in cases {
         let mut whole = Whole::new(mode, rows, runtime);
-        for (index, records) in warm_up.iter().enumerate() {
-            whole.step(records, index % 2 == 0);
-        }
-        (whole.emitted, whole.scored) = (0, 0);
-        let before = COUNT.get();
-        for (index, records) in counted.iter().enumerate() {
-            whole.step(records, index % 2 == 0);
-        }
-        let count = COUNT.get() - before;
-        assert_eq!(whole.emitted, 700, "every record has its forecast");
-        assert_eq!(whole.scored, 700, "and is the truth of the one before");
-        assert_eq!(count, 0, "{mode}, {rows}");
+        assert_eq!(allocations(&mut whole, warm_up, counted), 0, "{mode}, {rows}");
         let inputs = whole.pipelines.live().engine().inputs().unwrap().tally();
         assert_eq!((inputs.judged, inputs.shifted), (7, 7), "{mode}, {rows}");
     }
@@ -233,6 +262,23 @@ fn no_step_of_a_blend_allocates_once_warm() {
     let count = COUNT.get() - before;
     assert_eq!((whole.emitted, whole.scored), (1400, 1400), "of the model and of the blend");
     assert_eq!(count, 0);
+}
+
+#[test]
+fn no_step_of_a_model_that_tells_symbols_apart_allocates_once_warm() {
+    const WARM_UP: usize = 12;
+    let steps: Vec<_> = (0..WARM_UP + 100).map(records).collect();
+    let (warm_up, counted) = steps.split_at(WARM_UP);
+    let native = NativeRuntime::new();
+    let runtimes: [&dyn Runtime; 2] = [runtime(), &native];
+    for (mode, runtime) in [Mode::Full, Mode::Sliding, Mode::Carried]
+        .into_iter()
+        .flat_map(|mode| runtimes.map(|runtime| (mode, runtime)))
+    {
+        let mut whole = Whole::of(&bundle_of_symbols(mode), runtime);
+        assert_eq!(allocations(&mut whole, warm_up, counted), 0, "{mode}, {}", runtime.name());
+        assert_eq!(whole.pipelines.live().engine().unknown_count(), 3);
+    }
 }
 
 #[test]
