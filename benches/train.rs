@@ -49,7 +49,7 @@ fn main() {
 /// The tutorial's network without recurrent dropout, on two lanes.
 fn lines(epochs: usize) {
     let mut architecture = Architecture::tutorial(FEATURES);
-    architecture.lstm.iter_mut().for_each(|layer| layer.recurrent_dropout = 0.0);
+    architecture.recurrent.iter_mut().for_each(|layer| layer.recurrent_dropout = 0.0);
     let network = Network::new(architecture).expect("the tutorial's shape is valid");
     let recipe = Recipe { epochs, patience: epochs, ..Recipe::default() };
     let mut last = Instant::now();
@@ -76,7 +76,9 @@ fn epoch_seconds(
 ) -> Vec<f64> {
     let mut architecture = Architecture::tutorial(FEATURES);
     if !dropout {
-        architecture.lstm.iter_mut().for_each(|l| (l.recurrent_dropout, l.dropout) = (0.0, 0.0));
+        for layer in &mut architecture.recurrent {
+            (layer.recurrent_dropout, layer.dropout) = (0.0, 0.0);
+        }
         architecture.dense.iter_mut().for_each(|d| d.dropout = 0.0);
     }
     let network = Network::new(architecture).expect("the tutorial's shape is valid");

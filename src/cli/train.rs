@@ -13,12 +13,14 @@ use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::shutdown::StopSignals;
 use crate::train::config::{self, REPEATS_MAX, StateRule, TrainConfig};
+use crate::train::dataset::DatasetError;
 use crate::train::evaluate::headline;
 use crate::train::fit::checkpoint::CheckpointError;
 use crate::train::fit::{Epoch, Fit, FitError, Progress, Stopped};
+use crate::train::history::HistoryError;
 use crate::train::job::{Job, TrainError};
 use crate::train::repeat::Repetition;
-use crate::train::report::{describe, summary};
+use crate::train::report::{describe, out_of_range, summary};
 
 /// What a shell reports for a program that SIGINT ended.
 const EXIT_BY_SIGNAL: i32 = 130;
@@ -62,15 +64,20 @@ pub(super) struct TrainArgs {
     /// Go on from the checkpoint of a run that was stopped
     #[arg(long)]
     resume: bool,
+    /// The learning rate, instead of the configuration's; with --resume, the fit goes on at it and
+    /// its schedule, as the configuration now has it, begins with the next epoch
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    learning_rate: Option<f64>,
 }
 
 pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
-    let TrainArgs { config, models, seed, seeds, version, resume } = args;
+    let TrainArgs { config, models, seed, seeds, version, resume, learning_rate } = args;
     let mut config = config::load(&config).map_err(Exit::because(Failure::Configuration))?;
     config.models_root = models.unwrap_or(config.models_root);
     config.recipe.seed = seed.unwrap_or(config.recipe.seed);
     config.seeds = seeds.unwrap_or(config.seeds);
     config.version = version.or(config.version);
+    config.recipe.learning_rate = learning_rate.unwrap_or(config.recipe.learning_rate);
     // Loaded before the fit, so that a missing library is told at once and not minutes later.
     let runtime = super::runtime(global, None)?;
     tell_guessed(&config);
@@ -81,13 +88,17 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
     let mut show = Show::new(&job, None);
     let stop = stop_on_signal(
         "sealing the best epoch so far; once more ends at once",
-        "`--resume` goes on from the last whole epoch",
+        "`--resume` goes on from the newest checkpoint",
     )?;
     let stopped = |seen: ControlFlow<()>| {
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { seen }
     };
     let mut observer = |progress: Progress| stopped(show.see(progress));
-    let trained = if resume { job.resume(&mut observer) } else { job.run(&mut observer) };
+    let trained = match (resume, learning_rate) {
+        (false, _) => job.run(&mut observer),
+        (true, None) => job.resume(&mut observer),
+        (true, Some(_)) => job.resume_at_other_rate(&mut observer),
+    };
     let mut trained = trained.map_err(exit)?;
     show.finish();
     let outcome = outcome(&trained.fit, show.seen, watch.elapsed().as_secs_f64());
@@ -128,6 +139,12 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
 fn seeds(text: &str) -> Result<usize, String> {
     let count = text.parse().ok().filter(|count| (1..=REPEATS_MAX).contains(count));
     count.ok_or_else(|| format!("must be a whole number from 1 to {REPEATS_MAX}"))
+}
+
+/// The argument of `--learning-rate`.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "must be a number above 0".to_owned())
 }
 
 /// A switch that the first Ctrl-C (or SIGTERM) turns on, with the words `first`; the second ends
@@ -171,22 +188,27 @@ fn exit(error: TrainError) -> Exit {
 /// What a failed fit is to a supervisor.
 pub(super) fn failure_of(error: &TrainError) -> Failure {
     match error {
-        TrainError::Fit(FitError::NothingYet) => Failure::Temporary,
+        TrainError::Fit(FitError::NothingYet)
+        | TrainError::History(HistoryError::Spill(_))
+        | TrainError::Dataset(DatasetError::Spill(_)) => Failure::Temporary,
         TrainError::Version(_)
         | TrainError::Features(_)
         | TrainError::Network(_)
         | TrainError::History(_)
         | TrainError::Dataset(_)
         | TrainError::Fold { .. }
+        | TrainError::Symbols(_)
         | TrainError::Target(_)
+        | TrainError::WeightOf(_)
         | TrainError::Fit(_) => Failure::Configuration,
         TrainError::Checkpoint(error) => match error {
             CheckpointError::Io { action: "read", .. }
             | CheckpointError::Damaged { .. }
-            | CheckpointError::Foreign { .. } => Failure::Configuration,
+            | CheckpointError::Foreign { .. }
+            | CheckpointError::OtherPace { .. } => Failure::Configuration,
             CheckpointError::Io { .. } => Failure::Temporary,
         },
-        TrainError::Bundle(_) => Failure::Temporary,
+        TrainError::Log(_) | TrainError::Bundle(_) => Failure::Temporary,
     }
 }
 
@@ -216,23 +238,37 @@ fn announce(job: &Job) -> Result<(), Exit> {
         config.features.join(", "),
         describe(job.network())
     );
+    if config.usual_features {
+        text += "  features    the usual ones of this target; `window.features` names others\n";
+    }
     if config.state == StateRule::Carried {
         let steps = config.window_steps;
         text += &format!("  state       carried, gradients through {steps} steps\n");
+    }
+    if !config.logs.is_empty() {
+        text += &format!("  logs        {}\n", job.logs().display());
     }
     for (name, part) in [
         ("training", &dataset.training),
         ("validation", &dataset.validation),
         ("test", &dataset.test),
     ] {
-        let times = || part.examples.iter().map(|example| example.as_of);
-        if let (Some(from), Some(to)) = (times().min(), times().max()) {
+        if let Some((from, to)) = part.span() {
             let count = part.examples.len();
             text += &format!("  {name:<11} {count} windows, {from} to {to}\n");
         }
     }
-    super::print(format_args!("{text}"))
+    if config.architecture.recurrent.iter().any(|layer| layer.recurrent_dropout > 0.0) {
+        text += RECURRENT_DROPOUT;
+    }
+    super::print(format_args!("{text}{}", out_of_range(&dataset.out_of_range)))
 }
+
+/// For users of Keras.
+const RECURRENT_DROPOUT: &str = "
+  recurrent dropout: one mask for all gates, as in Keras 3.0 to 3.7; Keras from 3.8 on draws one
+  for each gate, so its fits differ (docs/fitting.md)
+";
 
 /// Shows a fit on standard error: a bar where a person looks at it, otherwise a line per epoch.
 struct Show {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::core::baseline::{AverageSpec, BaselineKind, BaselineSpec, SeasonalSpec};
 use crate::core::domain::{DurationNanos, Field, Fields, Tick, UnixNanos};
-use crate::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
+use crate::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler, SymbolTable};
 use crate::core::forecast::{Interval, SignalThresholds, Target};
 use crate::engine::inference::{Backend, HostBackend, InferenceError, Runtime, Signature};
 use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
@@ -64,13 +64,14 @@ impl Default for Weights {
 }
 
 impl Weights {
-    /// A graph that holds the weights. Its layers fit the manifest and are never run.
-    fn graph(self) -> WrittenGraph {
-        let mut writer = GraphWriter::new("null", FEATURES.len(), 1, true);
+    /// A graph that holds the weights and reads so many columns. Its layers fit the manifest and
+    /// are never run.
+    fn graph(self, inputs: usize) -> WrittenGraph {
+        let mut writer = GraphWriter::new("null", inputs, 1, true);
         let lstm = LstmWeights {
-            inputs: FEATURES.len(),
+            inputs,
             units: UNITS,
-            kernel: &[0.0; 4 * UNITS * FEATURES.len()],
+            kernel: &vec![0.0; 4 * UNITS * inputs],
             recurrent: &[0.0; 4 * UNITS * UNITS],
             bias: &[0.0; 4 * UNITS],
         };
@@ -156,12 +157,13 @@ pub(crate) fn manifest(modes: &[Mode]) -> Manifest {
         features: FEATURES.map(str::to_owned).to_vec(),
         extra_fields: Vec::new(),
         scaler: minmax(vec![range("close", 0.0, 200.0), range("change", -0.5, 0.5)]),
+        symbols: None,
         target: TargetSpec {
             kind: Target::NextReturn,
             scaler: minmax(vec![range("next_return", -0.2, 0.2)]),
         },
         modes: modes.to_vec(),
-        graph: Weights::default().graph().graph,
+        graph: Weights::default().graph(FEATURES.len()).graph,
         signal: SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
         interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
         outputs: Vec::new(),
@@ -193,9 +195,23 @@ pub(crate) fn manifest(modes: &[Mode]) -> Manifest {
 
 /// A draft of a bundle, with one golden case.
 pub(crate) fn draft(manifest: Manifest, weights: Weights) -> Draft {
+    draft_for(manifest, weights, None)
+}
+
+/// The same of a model that reads the columns of a table. Its golden case is of the first symbol.
+pub(crate) fn draft_for(
+    manifest: Manifest,
+    weights: Weights,
+    symbols: Option<SymbolTable>,
+) -> Draft {
     let (label, window_steps) = (manifest.target.kind.label(), manifest.window_steps as usize);
     let (extra, scaler) = (&manifest.extra_fields, &manifest.scaler);
-    let features = FeaturePlan::new(&manifest.features, extra, label, scaler).unwrap();
+    let mut features = FeaturePlan::new(&manifest.features, extra, label, scaler).unwrap();
+    if let Some(table) = &symbols {
+        features = features.with_symbols(table, &manifest.features).unwrap();
+    }
+    let symbol = symbols.as_ref().and_then(|table| table.symbols.keys().next().cloned());
+    let entry = features.entry(symbol.as_deref().unwrap_or_default());
     let carried = manifest.modes == [Mode::Carried];
     let rows = window_steps + if carried { GOLDEN_ROWS_MORE } else { 0 };
     let (mut state, mut scratch) = (features.raw().initial_state(), features.raw().scratch());
@@ -206,18 +222,18 @@ pub(crate) fn draft(manifest: Manifest, weights: Weights) -> Draft {
         fields.extend(extra.iter().map(|name| (name.clone(), f64::from(minute))));
         let step = GoldenStep { time: time(i64::from(minute)), fields };
         let raw = step.step(features.raw().schema()).unwrap();
-        let status = features.row(&state, &raw, &mut scratch).unwrap();
+        let status = features.row_of(entry, &state, &raw, &mut scratch).unwrap();
         state.absorb(&scratch);
         if status != RowStatus::Warming {
-            window.push(scratch.row().to_vec());
+            window.push(features.input_row(entry, scratch.row()));
         }
         steps.push(step);
     }
     let output = (window_steps..=window.len()).map(|rows| weights.forward(&window[..rows]));
     let output = output.collect();
-    let cases = vec![GoldenCase { steps, window, output, ..GoldenCase::default() }];
+    let cases = vec![GoldenCase { symbol, steps, window, output, ..GoldenCase::default() }];
     let golden = Golden { schema: GOLDEN_SCHEMA.to_owned(), tolerance: 0.0, cases };
-    Draft { manifest, onnx: weights.graph().onnx, golden }
+    Draft { manifest, onnx: weights.graph(features.inputs()).onnx, golden, symbols }
 }
 
 /// A bundle of these modes, in memory.

@@ -6,9 +6,9 @@
 
 use super::config::{PartConfig, SealConfig};
 use super::data::{End, Material};
-use super::judge::Example;
 use super::judge::baseline::{BaselineForecasts, Courses, FittedBaselines};
 use super::judge::evaluate::{Against, Outcomes, TargetKind, Terms, evaluate, interval, verdict};
+use super::judge::{Example, ExampleList};
 use crate::core::baseline::{BaselineKind, BaselineSpec};
 use crate::core::features::{Scaler, SingleScaler};
 use crate::core::forecast::{Interval, Margins, TargetError, Truth};
@@ -94,7 +94,7 @@ pub(super) fn assess(
     let scaler = target_scaler.single().map_err(|error| format!("target.scaler: {error}"))?;
     let known = known(material, truth, part.horizon_steps);
     let kind = TargetKind::of(&config.target);
-    let steps = material.history.series.iter().map(|series| series.steps.as_slice());
+    let steps = material.history.series.iter().map(|series| series.steps.clone());
     let courses = Courses::new(steps, truth, kind, part.horizon_steps);
     let mut judge =
         Judge { material, config, part, scaler, kind, outputs, courses, baselines: None };
@@ -136,7 +136,7 @@ impl Judge<'_> {
         }
     }
 
-    fn windows(&self, known: &[Known]) -> (super::judge::windows::Windows, Vec<Example>) {
+    fn windows(&self, known: &[Known]) -> (super::judge::windows::Windows, ExampleList) {
         let ends: Vec<End> = known.iter().map(|(at, _)| self.material.ends[*at]).collect();
         let examples = known.iter().map(|(_, example)| *example).collect();
         (self.material.windows(&ends), examples)

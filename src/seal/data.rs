@@ -4,7 +4,7 @@
 //! Promises that rows are those that a daemon makes of the same steps. Never runs a model.
 
 use super::config::SealConfig;
-use super::history::{History, HistoryError, Series, read_with_steps};
+use super::history::{History, HistoryError, Series, Steps, read_with_steps};
 use super::judge::Example;
 use super::judge::windows::Windows;
 use crate::core::domain::{Reject, Step, UnixNanos};
@@ -139,7 +139,7 @@ impl Material {
     fn find_ends(&self) -> Vec<End> {
         let mut ends = Vec::new();
         for (series, rows) in self.rows.iter().enumerate() {
-            let steps = &self.history.series[series].steps[rows.first_step..];
+            let steps = self.history.series[series].steps.slice(rows.first_step..);
             let full = steps.iter().enumerate().skip(self.window_steps - 1);
             ends.extend(full.map(|(row, step)| End { series, row, as_of: step.time }));
         }
@@ -173,8 +173,8 @@ impl Material {
         let step = self.rows[end.series].first_step + end.row;
         let steps = &self.history.series[end.series].steps;
         let later = steps.get(step + horizon)?;
-        let before = &steps[step.checked_sub(horizon)?];
-        let now = &steps[step];
+        let before = steps.get(step.checked_sub(horizon)?)?;
+        let now = steps.get(step)?;
         let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
         Some(Example {
             series: end.series,
@@ -187,7 +187,7 @@ impl Material {
 
     /// The time at which the truth of a window is known.
     pub fn known_at(&self, example: &Example, horizon: usize) -> UnixNanos {
-        self.history.series[example.series].steps[example.step + horizon].time
+        self.history.series[example.series].steps.step(example.step + horizon).time
     }
 
     /// These windows as the linear baseline reads them.
@@ -206,10 +206,11 @@ impl Material {
         let width = self.width();
         let (mut series, mut span) = (Vec::new(), None::<[UnixNanos; 2]>);
         for (rows, Series { steps, .. }) in self.rows.iter().zip(&self.history.series) {
-            let steps = &steps[rows.first_step..];
-            let count = steps.partition_point(|step| step.time <= until);
+            let steps = steps.slice(rows.first_step..);
+            let count = steps.until(until);
             series.push(&rows.scaled[..count * width]);
-            if let (Some(first), Some(last)) = (steps[..count].first(), steps[..count].last()) {
+            let steps = steps.slice(..count);
+            if let (Some(first), Some(last)) = (steps.first(), steps.last()) {
                 let [from, to] = span.unwrap_or([first.time, last.time]);
                 span = Some([from.min(first.time), to.max(last.time)]);
             }
@@ -231,8 +232,8 @@ impl Material {
         let there = rows.scaled.len() / width;
         let warm_up = usize::try_from(self.plan.raw().warm_up_steps()).unwrap_or(usize::MAX);
         let first = rows.first_step + there - count.min(there);
-        let steps = &steps[first.saturating_sub(warm_up)..];
-        let scaled = scaled_rows(symbol, steps, &self.plan)?;
+        let steps = steps.slice(first.saturating_sub(warm_up)..);
+        let scaled = scaled_rows(symbol, &steps, &self.plan)?;
         let (raw, schema) = (self.plan.raw(), self.plan.raw().schema());
         let golden = steps.iter().map(|step| {
             let fields = raw.required().iter().filter_map(|field| {
@@ -245,12 +246,12 @@ impl Material {
 }
 
 /// The rows `[n, F]` that a daemon which begins with these steps hands to the model.
-fn scaled_rows(symbol: &str, steps: &[Step], plan: &FeaturePlan) -> Result<Vec<f32>, DataError> {
+fn scaled_rows(symbol: &str, steps: &Steps, plan: &FeaturePlan) -> Result<Vec<f32>, DataError> {
     let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
     let mut scaled = Vec::new();
     for step in steps {
         let status =
-            plan.row(&state, step, &mut scratch).map_err(|reason| refused(symbol, step, reason))?;
+            plan.row(&state, &step, &mut scratch).map_err(|e| refused(symbol, &step, e))?;
         state.absorb(&scratch);
         if let RowStatus::Ready { .. } = status {
             scaled.extend_from_slice(scratch.row());
@@ -271,8 +272,8 @@ fn ranges(
         let (mut state, mut scratch) = (features.initial_state(), features.scratch());
         for step in steps.iter().take_while(|step| step.time <= until) {
             let is_row = features
-                .row(&state, step, &mut scratch)
-                .map_err(|reason| refused(symbol, step, reason))?;
+                .row(&state, &step, &mut scratch)
+                .map_err(|reason| refused(symbol, &step, reason))?;
             state.absorb(&scratch);
             if is_row {
                 for ([min, max], value) in ranges.iter_mut().zip(scratch.raw()) {

@@ -14,7 +14,7 @@ use crate::core::domain::UnixNanos;
 use crate::core::features::RowStatus;
 use crate::engine::inference::Runtime;
 use crate::engine::model::Bundle;
-use crate::engine::model::golden::GoldenStep;
+use crate::engine::model::golden::GoldenCase;
 use crate::engine::model::manifest::{Mode, Rows};
 
 /// Two bundles beside each other.
@@ -122,24 +122,26 @@ fn compare(prefix: &str, a: &Value, b: &Value, differences: &mut Vec<FieldDiffer
     }
 }
 
-/// The value of a bundle for every full window of these steps, by the time of its newest one.
+/// The value of a bundle for every full window of the steps of a case, by the time of its newest
+/// one.
 fn values(
     bundle: &Bundle,
-    steps: &[GoldenStep],
+    case: &GoldenCase,
     runtime: &dyn Runtime,
 ) -> Result<BTreeMap<UnixNanos, f64>, String> {
     let (plans, manifest) = (bundle.plans(), bundle.manifest());
     let features = &plans.features;
     let (mut state, mut scratch) = (features.raw().initial_state(), features.raw().scratch());
     let (mut times, mut rows) = (Vec::new(), Vec::new());
-    for step in steps {
+    let entry = features.entry(case.symbol.as_deref().unwrap_or_default());
+    for step in &case.steps {
         let step = step.step(features.raw().schema())?;
-        let row = features.row(&state, &step, &mut scratch);
+        let row = features.row_of(entry, &state, &step, &mut scratch);
         let status = row.map_err(|reason| format!("at {}: {}", step.time, reason.label()))?;
         state.absorb(&scratch);
         if let RowStatus::Ready { .. } = status {
             times.push(step.time);
-            rows.push(scratch.row().to_vec());
+            rows.push(features.input_row(entry, scratch.row()));
         }
     }
     let steps = plans.window_steps;
@@ -173,7 +175,7 @@ fn outputs(a: &Bundle, b: &Bundle, runtime: &dyn Runtime) -> Result<Outputs, Str
     let (mut count, mut sum, mut largest, mut equal_bits) = (0_usize, 0.0, 0.0_f64, true);
     let mut refusal = None;
     for case in a.golden().cases.iter().chain(&b.golden().cases) {
-        let (of_a, of_b) = (values(a, &case.steps, runtime), values(b, &case.steps, runtime));
+        let (of_a, of_b) = (values(a, case, runtime), values(b, case, runtime));
         let (of_a, of_b) = match (of_a, of_b) {
             (Ok(of_a), Ok(of_b)) => (of_a, of_b),
             (Err(error), _) | (_, Err(error)) => {

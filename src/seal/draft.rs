@@ -76,6 +76,7 @@ pub(super) fn draft(parts: &Parts<'_>, runtime: &dyn Runtime) -> Result<Draft, V
         features: config.features.clone(),
         extra_fields: config.extra_fields.clone(),
         scaler: material.scaler.clone(),
+        symbols: None,
         target: TargetSpec { kind: config.target.clone(), scaler: target_scaler.clone() },
         modes: parts.modes.to_vec(),
         graph,
@@ -98,7 +99,7 @@ pub(super) fn draft(parts: &Parts<'_>, runtime: &dyn Runtime) -> Result<Draft, V
         repeats: Vec::new(),
         verdict: parts.assessment.verdict.clone(),
     };
-    Ok(Draft { manifest, onnx: parts.rewritten.onnx.clone(), golden })
+    Ok(Draft { manifest, onnx: parts.rewritten.onnx.clone(), golden, symbols: None })
 }
 
 /// A text out of a graph as the manifest takes it: short, printable, and not empty.
@@ -148,6 +149,7 @@ fn golden(
     let outputs = outputs.map_err(|error| failed(&error))?;
     let column = |at: usize| outputs.iter().map(|output| output[at]).collect::<Vec<f32>>();
     let case = GoldenCase {
+        symbol: None,
         steps,
         window,
         output: column(part.value),

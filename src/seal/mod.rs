@@ -27,7 +27,10 @@ pub mod history;
 pub mod init;
 pub mod job;
 pub mod judge;
+pub mod matrix;
 pub mod sections;
+pub mod spill;
+pub mod statics;
 pub mod words;
 
 use sha2::{Digest, Sha256};

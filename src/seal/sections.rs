@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use super::spill::SpillRule;
 use crate::adapters::file::{FileOptions, read_options};
 use crate::core::baseline::PERIOD_STEPS_MAX;
 use crate::core::domain::{Schema, Symbol, TimeUnit};
@@ -34,6 +35,8 @@ pub struct DataConfig {
     /// The largest change of price from one row of a symbol to the next that is no mistake, a
     /// fraction; 0 allows any.
     pub jump_max: f64,
+    /// When steps go to files; `None` where they never do.
+    pub spill: Option<SpillRule>,
 }
 
 /// What a configuration says of the days on which there are steps.
@@ -61,7 +64,7 @@ pub fn data(section: &mut Section<'_>) -> DataConfig {
     file.dialect.times = section.time_format();
     let accepts_times = section.switch("accept_times");
     let jump_max = section.number("jump_max", "0 or above", |jump| jump >= 0.0);
-    DataConfig { path, file, symbols, time_unit, accepts_times, jump_max }
+    DataConfig { path, file, symbols, time_unit, accepts_times, jump_max, spill: None }
 }
 
 /// The days on which there are steps, as a configuration says it: the days of the week, or none

@@ -13,7 +13,8 @@ use crate::core::text::excerpt;
 use crate::engine::inference::Runtime;
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::{
-    BaselineFigures, Evaluation, Exactness, Known, Manifest, Mode, Origin, Rows, TrainingSpec,
+    BaselineFigures, Evaluation, Exactness, Known, Manifest, Mode, Origin, Rows, SymbolsSpec,
+    TrainingSpec,
 };
 
 /// What is known of a graph without its manifest.
@@ -33,7 +34,7 @@ pub fn graph_words(bundle: &Bundle, runtime: Option<&dyn Runtime>) -> GraphWords
     let manifest = bundle.manifest();
     let hints = Hints {
         window: Some(manifest.window_steps as usize),
-        features: Some(manifest.features.len()),
+        features: Some(manifest.inputs()),
         output: Some(manifest.graph.output.clone()),
         ..Hints::default()
     };
@@ -54,6 +55,9 @@ pub fn inspect(bundle: &Bundle, graph: &GraphWords) -> String {
     text += &line("forecasts", &forecasts(manifest));
     let features = manifest.features.join(", ");
     text += &line("window", &format!("{} steps of {features}", manifest.window_steps));
+    if let Some(symbols) = &manifest.symbols {
+        text += &line("symbols", &symbol_words(symbols));
+    }
     text += &line("modes", &modes(manifest));
     for (at, layer) in graph.layers.iter().enumerate() {
         text += &line(if at == 0 { "graph" } else { "" }, layer);
@@ -123,6 +127,21 @@ fn forecasts(manifest: &Manifest) -> String {
         }
     }
     words
+}
+
+/// What a bundle knows of each symbol.
+fn symbol_words(SymbolsSpec { count, statics, embedding, scalers, .. }: &SymbolsSpec) -> String {
+    let mut columns = Vec::new();
+    if !statics.is_empty() {
+        columns.push(statics.join(", "));
+    }
+    if *embedding > 0 {
+        columns.push(format!("a learned embedding of {embedding}"));
+    }
+    if *scalers > 0 {
+        columns.push(format!("{scalers} scalers"));
+    }
+    format!("{count} with {}; any other gets the mean", columns.join(" and "))
 }
 
 fn modes(manifest: &Manifest) -> String {

@@ -82,6 +82,7 @@ pub(super) struct ModelMetrics {
     crossed: IntCounter,
     stale: IntCounter,
     symbols: IntGauge,
+    unknown: IntGauge,
 }
 
 /// What the metrics already show of one model in one shard.
@@ -90,6 +91,7 @@ pub(super) struct Shown {
     tally: EngineTally,
     kinds: ForecastKinds,
     symbol_count: usize,
+    unknown_count: usize,
     stale_count: u64,
 }
 
@@ -179,6 +181,7 @@ struct ModelFamilies {
     crossed: IntCounterVec,
     stale: IntCounterVec,
     symbols: IntGaugeVec,
+    unknown: IntGaugeVec,
 }
 
 impl ModelFamilies {
@@ -187,6 +190,12 @@ impl ModelFamilies {
         let symbols =
             IntGaugeVec::new(Opts::new("tickcast_symbols", "Symbols with state."), &["model"])?;
         registry.register(Box::new(symbols.clone()))?;
+        let unknown = Opts::new(
+            "tickcast_symbols_unknown",
+            "Symbols with state that the model's table of symbols does not have.",
+        );
+        let unknown = IntGaugeVec::new(unknown, &["model"])?;
+        registry.register(Box::new(unknown.clone()))?;
         Ok(Self {
             ticks: all.counter(
                 "tickcast_model_ticks_total",
@@ -277,6 +286,7 @@ impl ModelFamilies {
                 "Windows that began cold after a restart, because the data went on too late.",
             )?,
             symbols,
+            unknown,
         })
     }
 
@@ -309,6 +319,7 @@ impl ModelFamilies {
             crossed: of(&self.crossed),
             stale: of(&self.stale),
             symbols: self.symbols.with_label_values(&[model]),
+            unknown: self.unknown.with_label_values(&[model]),
         }
     }
 }
@@ -532,6 +543,15 @@ impl ModelMetrics {
         }
         self.out_of_range.inc_by(kinds.out_of_range - out_of_range);
         shown.kinds.clone_from(kinds);
+    }
+
+    /// Shows how many symbols of one shard the model's table does not have; tells whether that is
+    /// worth a line: where a power of ten is passed.
+    pub(super) fn show_unknown(&self, shown: &mut Shown, count: usize) -> bool {
+        let before = std::mem::replace(&mut shown.unknown_count, count);
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.unknown.add(gauge(count) - gauge(before));
+        count > before && before.checked_ilog10() != count.checked_ilog10()
     }
 
     /// Adds the windows of one shard that began anew since the last time; tells whether that is

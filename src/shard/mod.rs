@@ -451,6 +451,7 @@ impl Shard {
             scores.show(pipeline);
             scores.show_weights(pipeline.engine());
             reports::show_stale(name, metrics, shown, pipeline.engine());
+            reports::show_unknown(name, metrics, shown, pipeline.engine());
             if pipeline.post().role == Role::Live {
                 live_symbols += pipeline.engine().symbol_count();
             }

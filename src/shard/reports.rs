@@ -32,6 +32,22 @@ pub(super) fn show_stale(model: &str, metrics: &ModelMetrics, shown: &mut Shown,
     }
 }
 
+/// Shows how many symbols the model's table does not have, and logs it.
+pub(super) fn show_unknown(
+    model: &str,
+    metrics: &ModelMetrics,
+    shown: &mut Shown,
+    engine: &Engine,
+) {
+    let count = engine.unknown_count();
+    if metrics.show_unknown(shown, count) {
+        warn!(
+            model,
+            count, "the model was not trained on some symbols; its table gives them the mean"
+        );
+    }
+}
+
 /// The newest of the windows that began cold since the last batch.
 fn report_cold_starts(model: &str, engine: &Engine, shown: &Shown) {
     let (logged, count) = (shown.resets(), engine.tally().resets);

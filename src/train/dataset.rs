@@ -7,39 +7,49 @@
 //! Promises: the parts follow each other in time, and no row of a window and no row behind a label
 //! belongs to two parts, so the newest step of the last example of one part and that of the first
 //! of the next lie W + horizon rows apart (the embargo). The scalers are fitted on the training
-//! part alone, rows and labels.
+//! part alone, rows and labels. What is made of a history that is kept in files is kept in files.
 //!
 //! Never: shuffles rows or windows, or lets a row see a later one.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::baseline::{Courses, FittedBaselines};
-use super::config::{Split, StateRule, TrainConfig};
+use super::config::{ScalerPer, Split, StateRule, TrainConfig};
 use super::fit::carried;
-use super::fit::{Examples, Labelled, predict};
-use super::history::{History, Series};
+use super::fit::weights::Weighed;
+use super::fit::{Examples, Labelled, WeightRule, predict};
+use super::history::{History, Series, Steps};
 use super::look_ahead::{self, LookAheadError};
-use super::network::Network;
+use super::network::{ArchitectureError, Network};
+use super::out_of_range::{OutOfRange, PARTS, Tally};
 use super::random::{Purpose, Random};
+use super::rows::{Rows, each_row, raw_rows, refused};
 use super::sequences::{Place, Sequences};
+use super::symbols::{self, SymbolsError};
 use super::windows::Windows;
-use crate::core::domain::{Reject, Step, UnixNanos};
+use crate::core::domain::{Reject, UnixNanos};
 use crate::core::features::{
-    ColumnRange, FeatureError, FeaturePlan, RawFeatures, RowStatus, Scaler, ScalerError,
-    SingleScaler,
+    ColumnRange, FeatureError, FeaturePlan, RawFeatures, Scaler, ScalerError, SingleScaler,
 };
 use crate::core::forecast::{Target, TargetError, TargetKind, Truth};
 use crate::core::shift::{self, DistributionSpec};
+use crate::seal::judge::symbols::SymbolInputs;
+use crate::seal::matrix::Matrix;
+use crate::seal::spill::{Spill, SpillError};
 
-pub use crate::seal::judge::Example;
+pub use crate::seal::judge::{Example, ExampleList};
 
 /// The history in its three parts, scaled.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     /// Raw features to model units.
     pub scaler: Scaler,
+    /// The same of symbols that have one of their own.
+    pub symbol_scalers: BTreeMap<String, Scaler>,
     /// Labels to model units.
     pub target_scaler: Scaler,
     /// What the network is fitted to.
@@ -53,12 +63,20 @@ pub struct Dataset {
     /// The rows of every series from the beginning of its history on, where the state is carried
     /// through them; `None` where every window begins with a fresh one.
     pub sequences: Option<Sequences>,
+    /// What the network reads of the symbol of each series; `None` where it tells none apart.
+    pub symbols: Option<Arc<SymbolInputs>>,
     /// Event time of the first and the last row of the training part.
     pub training_span: (UnixNanos, UnixNanos),
     /// The distribution of its rows; `None` where they are too few.
     pub distribution: Option<DistributionSpec>,
+    /// How many windows of each part have a value outside the range of the training part.
+    pub out_of_range: OutOfRange,
     /// What the outputs behind the first forecast.
     pub further: Vec<FurtherTarget>,
+    /// The step of the first row of each series.
+    first_steps: Vec<usize>,
+    /// Where the files are that hold it, if any do.
+    spill: Option<Spill>,
 }
 
 /// What an output behind the first forecasts: the target over another horizon.
@@ -71,7 +89,7 @@ pub struct FurtherTarget {
     /// What baselines read of the steps of every series.
     pub courses: Courses,
     /// What came true after the windows of the training, the validation and the test part.
-    pub examples: [Vec<Example>; 3],
+    pub examples: [ExampleList; 3],
 }
 
 /// One part of the history.
@@ -80,8 +98,9 @@ pub struct Part {
     /// Windows and scaled labels, in the order of `examples`.
     pub windows: Windows,
     /// Where each window comes from.
-    pub examples: Vec<Example>,
-    /// The place of each window's newest row among those of its whole history.
+    pub examples: ExampleList,
+    /// The place of each window's newest row among those of its whole history, where the state is
+    /// carried.
     pub places: Vec<Place>,
 }
 
@@ -110,6 +129,12 @@ pub enum DatasetError {
     /// A row that depends on later steps.
     #[error(transparent)]
     LookAhead(#[from] LookAheadError),
+    /// What is kept in files could not be written or read.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
+    /// The table of static numbers does not fit the history.
+    #[error(transparent)]
+    Symbols(#[from] SymbolsError),
     /// A part without a single window.
     #[error(
         "the {part} part has {rows} rows and no window: {needed} rows in a row of one symbol are \
@@ -131,18 +156,6 @@ pub enum DatasetError {
 
 /// Behind every step.
 const END: UnixNanos = UnixNanos::from_nanos(i64::MAX);
-
-/// The names of the parts, in time.
-const PARTS: [&str; 3] = ["training", "validation", "test"];
-
-/// The rows of one series: those of its steps behind the warm-up.
-struct Rows {
-    /// Index of the step of the first row.
-    first_step: usize,
-    count: usize,
-    /// Unscaled, `[count][F]` without gaps.
-    raw: Vec<f64>,
-}
 
 impl Dataset {
     /// Divides and scales a history.
@@ -171,11 +184,12 @@ impl Dataset {
     }
 
     /// Puts the labels of the training part into a random order, and those of the validation part,
-    /// so that rows say nothing about them. The examples keep their truths, by which baselines are
-    /// fitted and intervals are judged.
+    /// so that rows say nothing about them; a label keeps its weight. The examples keep their
+    /// truths, by which baselines are fitted and intervals are judged.
     pub fn shuffle_labels(&mut self, seed: u64) {
         let mut random = Random::new(seed, Purpose::Labels);
         for part in [&mut self.training, &mut self.validation] {
+            random.clone().shuffle(part.windows.weights_mut());
             random.shuffle(part.windows.labels_mut());
         }
     }
@@ -191,8 +205,22 @@ impl Dataset {
         let label = config.target.label();
         let raw = RawFeatures::new(&config.features, &config.extra_fields, label)?;
         let truth = config.target.truth(raw.schema())?;
-        let rows: Vec<Rows> =
-            history.series.iter().map(|s| raw_rows(s, &raw)).collect::<Result<_, _>>()?;
+        let made = Self::made(history, config, parts_needed, cuts, &raw, truth);
+        // What could not be read is the reason for whatever else went wrong.
+        history.intact()?;
+        made
+    }
+
+    fn made(
+        history: &History,
+        config: &TrainConfig,
+        parts_needed: usize,
+        cuts: impl FnOnce(&[UnixNanos]) -> [UnixNanos; 4],
+        raw: &RawFeatures,
+        truth: Truth,
+    ) -> Result<Self, DatasetError> {
+        let label = config.target.label();
+        let (rows, raw_rows) = raw_rows(history, raw)?;
         let cuts = cuts(&times(history, &rows));
         let parts = |at: usize| -> Vec<Range<usize>> {
             let series = history.series.iter().zip(&rows);
@@ -203,7 +231,10 @@ impl Dataset {
         let parts = [parts(0), parts(1), parts(2)];
 
         let of = |horizon: usize| {
-            let examples = |at: usize| examples(history, &rows, &parts[at], truth, config, horizon);
+            let examples = |at: usize| {
+                let stride = if at == 0 { config.window_stride } else { 1 };
+                examples(history, &rows, &parts[at], truth, config, (horizon, stride))
+            };
             Ok::<_, DatasetError>([examples(0)?, examples(1)?, examples(2)?])
         };
         let examples = of(config.horizon_steps)?;
@@ -218,65 +249,112 @@ impl Dataset {
                 });
             }
         }
-        let scaler = fit_scaler(config, &rows, &parts[0])?;
-        let truths = examples[0].iter().map(|example| example.truth).collect();
-        let target_scaler = fit_target_scaler(&config.target, truths)?;
+        let scaler = fit_scaler(config, &raw_rows, &rows, &parts[0])?;
+        let symbol_scalers = fit_symbol_scalers(history, config, (&raw_rows, &rows), &parts[0]);
+        drop(raw_rows);
+        let target_scaler = fit_target_scaler(&config.target, examples[0].truths().collect())?;
 
-        let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, &scaler)?;
-        let scaled: Vec<Vec<f32>> = history
-            .series
-            .iter()
-            .map(|s| scaled_rows(&s.symbol, &s.steps, &plan))
-            .collect::<Result<_, _>>()?;
-        for (series, whole) in history.series.iter().zip(&scaled) {
-            let rows = |steps: &[Step]| scaled_rows(&series.symbol, steps, &plan);
-            look_ahead::check(&series.symbol, &series.steps, &config.features, whole, rows)?;
+        let mut plan = FeaturePlan::new(&config.features, &config.extra_fields, label, &scaler)?;
+        if !symbol_scalers.is_empty() {
+            let table = symbols::scalers_alone(&symbol_scalers);
+            plan = plan.with_symbols(&table, &config.features)?;
+        }
+        let mut tally = Tally::new(&scaler, config.window_steps, config.longest_horizon());
+        let mut writer = Matrix::writer(plan.width(), history.spill());
+        for (at, series) in history.series.iter().enumerate() {
+            tally.begin([&parts[0][at], &parts[1][at], &parts[2][at]].map(Range::clone));
+            each_row(&series.symbol, &series.steps, &plan, |raw, row| {
+                tally.take(raw);
+                writer.push(row);
+            })?;
+        }
+        let scaled = Arc::new(writer.finish());
+        for (series, rows) in history.series.iter().zip(&rows) {
+            let whole = |range: Range<usize>| scaled.read(rows.among_all(&range));
+            let again = |steps: &Steps, see: &mut dyn FnMut(&[f32])| {
+                each_row(&series.symbol, steps, &plan, |_, row| see(row))
+            };
+            let (symbol, features) = (&series.symbol, &config.features);
+            look_ahead::check(symbol, &series.steps, features, rows.count, whole, again)?;
         }
         let single = target_scaler.single()?;
         let kind = TargetKind::of(&config.target);
         let further = config.outputs.further_horizons.iter().map(|horizon| {
             let examples = of(*horizon)?;
-            let truths = examples[0].iter().map(|example| example.truth).collect();
-            let target_scaler = fit_target_scaler(&config.target, truths)?;
-            let steps = history.series.iter().map(|series| series.steps.as_slice());
+            let target_scaler = fit_target_scaler(&config.target, examples[0].truths().collect())?;
+            let steps = history.series.iter().map(|series| series.steps.clone());
             let courses = Courses::new(steps, truth, kind, *horizon);
             Ok(FurtherTarget { horizon_steps: *horizon, target_scaler, courses, examples })
         });
         let further: Vec<FurtherTarget> = further.collect::<Result<_, DatasetError>>()?;
-        let [training, validation, test] = examples;
-        let part = |at: usize, examples: Vec<Example>| {
-            let windows = windows(&rows, &scaled, &parts[at], &examples, single, config);
-            let windows = with_further_labels(windows, &further, at)?;
-            let place = |Example { series, step, .. }: &Example| Place {
-                sequence: *series,
-                row: step - rows[*series].first_step,
+        let symbols = symbols::inputs(history, &examples[0], config)?;
+        let is_carried = config.state == StateRule::Carried;
+        let part = |examples: ExampleList| {
+            let windows =
+                windows(&rows, &scaled, &examples, single, config).with_symbols(symbols.clone());
+            let place = |Example { series, step, .. }: Example| Place {
+                sequence: series,
+                row: step - rows[series].first_step,
             };
-            let places = examples.iter().map(place).collect();
-            Ok::<_, ScalerError>(Part { windows, places, examples })
+            let places = examples.iter().filter(|_| is_carried).map(place).collect();
+            Part { windows, places, examples }
         };
         let training_span = span(history, &rows, &parts[0]);
-        let distribution = distribution(&scaled, &parts[0], config.features.len(), training_span);
-        let parts = [part(0, training)?, part(1, validation)?, part(2, test)?];
-        let sequences = (config.state == StateRule::Carried).then(|| {
-            let mut sequences = Sequences::new(config.features.len());
-            scaled.into_iter().for_each(|rows| sequences.push(rows));
+        let distribution = distribution(&scaled, &rows, &parts[0], training_span);
+        let [mut training, mut validation, mut test] = examples.map(part);
+        training.weigh(history, &config.recipe.weights);
+        for (at, part) in [&mut training, &mut validation, &mut test].into_iter().enumerate() {
+            part.add_labels(&further, at)?;
+        }
+        let sequences = is_carried.then(|| {
+            let mut sequences = Sequences::new(plan.width()).with_symbols(symbols.clone());
+            let all = |rows: &Rows| rows.among_all(&(0..rows.count));
+            for (series, rows) in rows.iter().enumerate() {
+                sequences.push_shared(series, &scaled, all(rows));
+            }
             sequences
         });
-        let [training, validation, test] = parts;
-        let steps = history.series.iter().map(|series| series.steps.as_slice());
+        let steps = history.series.iter().map(|series| series.steps.clone());
         let courses = Courses::new(steps, truth, kind, config.horizon_steps);
         Ok(Self {
             scaler,
+            symbol_scalers,
             target_scaler,
             training,
             validation,
             test,
             courses,
             sequences,
+            symbols,
             training_span,
             distribution,
+            out_of_range: tally.finish(),
             further,
+            first_steps: rows.iter().map(|rows| rows.first_step).collect(),
+            spill: history.spill().cloned(),
         })
+    }
+
+    /// Whether everything could be read that was read so far. Where a row could not, the network
+    /// saw no numbers in its place.
+    ///
+    /// # Errors
+    /// [`SpillError`] where the dataset is kept in files and one failed.
+    pub fn intact(&self) -> Result<(), SpillError> {
+        self.spill.as_ref().map_or(Ok(()), Spill::intact)
+    }
+
+    /// How many rows of its series come before the newest row of an example's window.
+    pub fn row_of(&self, example: &Example) -> usize {
+        example.step - self.first_steps[example.series]
+    }
+
+    /// The network of the configuration for this history.
+    ///
+    /// # Errors
+    /// [`ArchitectureError`] where no network has the shape.
+    pub fn network(&self, config: &TrainConfig) -> Result<Network, ArchitectureError> {
+        symbols::plan(config, self.symbols.as_deref())
     }
 
     /// The baselines, fitted to the training part.
@@ -322,60 +400,59 @@ impl Dataset {
 }
 
 impl Part {
+    /// Says how much each example counts in a fit.
+    fn weigh(&mut self, history: &History, rule: &WeightRule) {
+        if rule.is_even() {
+            return;
+        }
+        let examples = self.examples.iter().zip(self.windows.labels());
+        let weighed: Vec<_> = examples
+            .map(|(example, label)| Weighed {
+                symbol: &history.series[example.series].symbol,
+                as_of: example.as_of,
+                label: *label,
+            })
+            .collect();
+        self.windows.set_weights(rule.of(&weighed));
+    }
+
+    /// Puts a label for each further horizon behind that of the first; `at` is its place among the
+    /// parts.
+    fn add_labels(&mut self, further: &[FurtherTarget], at: usize) -> Result<(), ScalerError> {
+        if further.is_empty() {
+            return Ok(());
+        }
+        let mut columns = vec![self.windows.labels().to_vec()];
+        for target in further {
+            let scaler = target.target_scaler.single()?;
+            let label = |truth| scaler.apply(truth) as f32;
+            columns.push(target.examples[at].truths().map(label).collect());
+        }
+        let windows = 0..self.windows.len();
+        let labels = windows.flat_map(|window| columns.iter().map(move |labels| labels[window]));
+        let labels = labels.collect();
+        self.windows = std::mem::take(&mut self.windows).with_labels(columns.len(), labels);
+        Ok(())
+    }
+
+    /// When the first and the last of its forecasts are made; `None` without any.
+    pub fn span(&self) -> Option<(UnixNanos, UnixNanos)> {
+        let mut times = self.examples.iter().map(|example| example.as_of);
+        let first = times.next()?;
+        Some(times.fold((first, first), |(from, to), time| (from.min(time), to.max(time))))
+    }
+
     fn labelled(&self) -> Labelled<'_> {
-        Labelled { places: &self.places, labels: self.windows.labels() }
+        let Self { windows, places, .. } = self;
+        Labelled { places, labels: windows.labels(), weights: windows.weights() }
     }
-}
-
-/// Runs the steps of one series through the features.
-fn raw_rows(series: &Series, features: &RawFeatures) -> Result<Rows, DatasetError> {
-    let (mut state, mut scratch) = (features.initial_state(), features.scratch());
-    let mut rows = Rows { first_step: 0, count: 0, raw: Vec::new() };
-    for (at, step) in series.steps.iter().enumerate() {
-        let warm = features
-            .row(&state, step, &mut scratch)
-            .map_err(|reason| refused(&series.symbol, step, reason))?;
-        state.absorb(&scratch);
-        if warm {
-            rows.count += 1;
-            rows.raw.extend_from_slice(scratch.raw());
-        } else {
-            rows.first_step = at + 1;
-        }
-    }
-    Ok(rows)
-}
-
-/// The same with the scaler, `[rows, F]`: what a daemon that begins with these steps hands to the
-/// model.
-pub(super) fn scaled_rows(
-    symbol: &str,
-    steps: &[Step],
-    plan: &FeaturePlan,
-) -> Result<Vec<f32>, DatasetError> {
-    let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
-    let mut scaled = Vec::new();
-    for step in steps {
-        let status =
-            plan.row(&state, step, &mut scratch).map_err(|reason| refused(symbol, step, reason))?;
-        state.absorb(&scratch);
-        if let RowStatus::Ready { .. } = status {
-            scaled.extend_from_slice(scratch.row());
-        }
-    }
-    Ok(scaled)
-}
-
-fn refused(symbol: &str, step: &Step, reason: Reject) -> DatasetError {
-    let (symbol, reason) = (symbol.to_owned(), reason.label());
-    DatasetError::Row { symbol, time: step.time, reason }
 }
 
 /// The times of the rows of all series, in order.
 fn times(history: &History, rows: &[Rows]) -> Vec<UnixNanos> {
     let mut times: Vec<UnixNanos> = Vec::new();
     for (series, rows) in history.series.iter().zip(rows) {
-        times.extend(series.steps[rows.first_step..].iter().map(|step| step.time));
+        times.extend(series.steps.slice(rows.first_step..).iter().map(|step| step.time));
     }
     times.sort_unstable();
     times
@@ -393,33 +470,36 @@ fn cuts(times: &[UnixNanos], split: Split) -> [UnixNanos; 4] {
 
 /// The rows of one series between two instants.
 fn rows_between(series: &Series, rows: &Rows, between: Range<UnixNanos>) -> Range<usize> {
-    let steps = &series.steps[rows.first_step..];
-    let before = |instant: UnixNanos| steps.partition_point(|step| step.time < instant);
-    before(between.start)..before(between.end)
+    let steps = series.steps.slice(rows.first_step..);
+    steps.before(between.start)..steps.before(between.end)
 }
 
 /// All examples of one part whose window and labels lie inside it, with what came true over one of
-/// the horizons. They are of the same windows for each of them.
+/// the horizons; of each series every `stride`-th. They are of the same windows for each horizon.
 fn examples(
     history: &History,
     rows: &[Rows],
     part: &[Range<usize>],
     truth: Truth,
     config: &TrainConfig,
-    horizon: usize,
-) -> Result<Vec<Example>, DatasetError> {
+    (horizon, stride): (usize, usize),
+) -> Result<ExampleList, DatasetError> {
     let (window, longest) = (config.window_steps, config.longest_horizon());
-    let mut examples = Vec::new();
-    for (index, series) in history.series.iter().enumerate() {
+    let mut examples = ExampleList::writer(history.spill());
+    for (index, Series { symbol, steps }) in history.series.iter().enumerate() {
         let Range { start, end } = part[index];
         let first_step = rows[index].first_step;
         // The naive forecast looks back as far as the label looks ahead.
-        let first = (start + window - 1).max(longest.saturating_sub(first_step));
-        for row in first..end.saturating_sub(longest) {
-            let step = first_step + row;
-            let fields = |step: usize| &series.steps[step].fields;
-            let later = &series.steps[step + horizon];
-            let at_fault = |reason| refused(&series.symbol, later, reason);
+        let first = first_step + (start + window - 1).max(longest.saturating_sub(first_step));
+        let newest = first..(first_step + end).saturating_sub(longest);
+        if newest.is_empty() {
+            continue;
+        }
+        let before = steps.slice(newest.start - horizon..newest.end - horizon);
+        let later = steps.slice(newest.start + horizon..newest.end + horizon);
+        let steps = before.iter().zip(&steps.slice(newest.clone())).zip(&later);
+        for (step, ((before, now), later)) in newest.zip(steps).step_by(stride) {
+            let at_fault = |reason| refused(symbol, &later, reason);
             let known = |value: Option<f64>| match value {
                 Some(value) if value.is_finite() => Ok(value),
                 Some(_) => Err(at_fault(Reject::NotFinite)),
@@ -428,13 +508,13 @@ fn examples(
             examples.push(Example {
                 series: index,
                 step,
-                as_of: series.steps[step].time,
-                truth: known(truth.between(fields(step), fields(step + horizon)))?,
-                persistence: known(truth.persistence(fields(step - horizon), fields(step)))?,
+                as_of: now.time,
+                truth: known(truth.between(&now.fields, &later.fields))?,
+                persistence: known(truth.persistence(&before.fields, &now.fields))?,
             });
         }
     }
-    Ok(examples)
+    Ok(examples.finish())
 }
 
 /// Probabilities are their own model units; anything else becomes -1 to 1.
@@ -452,23 +532,25 @@ fn fit_target_scaler(target: &Target, truths: Vec<f64>) -> Result<Scaler, Scaler
     Ok(Scaler::None { columns: vec![ColumnRange { feature, min, max }] })
 }
 
+/// `raw` are the rows of all series.
 fn fit_scaler(
     config: &TrainConfig,
+    raw: &Matrix<f64>,
     rows: &[Rows],
     part: &[Range<usize>],
 ) -> Result<Scaler, ScalerError> {
     let features = &config.features;
-    let width = features.len();
-    let column = |feature: usize| -> Vec<f64> {
-        let series = rows.iter().zip(part);
-        let values = series.flat_map(|(rows, range)| {
-            rows.raw[range.start * width..range.end * width].iter().skip(feature).step_by(width)
-        });
-        values.copied().collect()
-    };
-    let columns: Vec<_> =
-        features.iter().enumerate().map(|(at, name)| (name.clone(), column(at))).collect();
-    let scaler = Scaler::fit(config.scaler, &columns)?;
+    // One column is in memory at a time.
+    let columns = features.iter().enumerate().map(|(at, name)| {
+        let mut values = Vec::with_capacity(part.iter().map(Range::len).sum());
+        for (rows, range) in rows.iter().zip(part) {
+            for block in raw.blocks(rows.among_all(range)) {
+                values.extend(block.iter().skip(at).step_by(features.len()));
+            }
+        }
+        (name.clone(), values)
+    });
+    let scaler = Scaler::fit(config.scaler, columns)?;
     // Nothing can be learned from a constant, and the first other value would be out of range.
     match scaler.ranges().iter().position(|[min, max]| min >= max) {
         Some(constant) => Err(ScalerError::Spread(features[constant].clone())),
@@ -476,81 +558,85 @@ fn fit_scaler(
     }
 }
 
-/// The windows of one part, in the order of its examples.
+/// The scaler of each symbol, fitted to its rows in the training part, where every symbol has its
+/// own. A symbol whose rows there are too few or do not vary has the scaler of all symbols.
+fn fit_symbol_scalers(
+    history: &History,
+    config: &TrainConfig,
+    (raw, rows): (&Matrix<f64>, &[Rows]),
+    part: &[Range<usize>],
+) -> BTreeMap<String, Scaler> {
+    if config.scaler_per == ScalerPer::Model {
+        return BTreeMap::new();
+    }
+    let mut series_of: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, series) in history.series.iter().enumerate() {
+        series_of.entry(&series.symbol).or_default().push(index);
+    }
+    let fit = |(symbol, series): (&str, Vec<usize>)| {
+        let of = |index: &usize| part[*index].clone();
+        let mut alone: Vec<Range<usize>> = part.iter().map(|range| range.end..range.end).collect();
+        let count: usize = series.iter().map(|index| of(index).len()).sum();
+        series.iter().for_each(|index| alone[*index] = of(index));
+        let scaler =
+            (count >= config.window_steps).then(|| fit_scaler(config, raw, rows, &alone))?;
+        Some((symbol.to_owned(), scaler.ok()?))
+    };
+    series_of.into_iter().filter_map(fit).collect()
+}
+
+/// The windows of examples, in their order. `scaled` are the rows of all series.
 fn windows(
     rows: &[Rows],
-    scaled: &[Vec<f32>],
-    part: &[Range<usize>],
-    examples: &[Example],
+    scaled: &Arc<Matrix<f32>>,
+    examples: &ExampleList,
     target: SingleScaler,
     config: &TrainConfig,
 ) -> Windows {
-    let width = config.features.len();
-    let mut windows = Windows::new(config.window_steps, width, 1);
-    let firsts: Vec<usize> = part
-        .iter()
-        .zip(scaled)
-        .map(|(range, scaled)| windows.push_rows(&scaled[range.start * width..range.end * width]))
-        .collect();
-    for example in examples {
-        let series = example.series;
-        let row = example.step - rows[series].first_step - part[series].start;
-        let start = firsts[series] + row + 1 - config.window_steps;
-        windows.push_window(start, &[target.apply(example.truth) as f32]);
+    let mut windows = Windows::over(scaled.clone(), config.window_steps, 1);
+    for (series, rows) in rows.iter().enumerate() {
+        windows.mark_series(rows.first, series);
+    }
+    for Example { series, step, truth, .. } in examples.iter() {
+        let Rows { first_step, first, .. } = rows[series];
+        let start = first + step - first_step + 1 - config.window_steps;
+        windows.push_window(start, &[target.apply(truth) as f32]);
     }
     windows
 }
 
-/// The windows of the part at a place with a label for each horizon.
-fn with_further_labels(
-    windows: Windows,
-    further: &[FurtherTarget],
-    part: usize,
-) -> Result<Windows, ScalerError> {
-    if further.is_empty() {
-        return Ok(windows);
-    }
-    let scalers: Vec<SingleScaler> =
-        further.iter().map(|target| target.target_scaler.single()).collect::<Result<_, _>>()?;
-    let mut labels = Vec::with_capacity(windows.len() * (1 + further.len()));
-    for (at, first) in windows.labels().iter().enumerate() {
-        labels.push(*first);
-        for (target, scaler) in further.iter().zip(&scalers) {
-            labels.push(scaler.apply(target.examples[part][at].truth) as f32);
-        }
-    }
-    Ok(windows.with_labels(1 + further.len(), labels))
-}
-
 /// The distribution of the rows of one part.
 fn distribution(
-    scaled: &[Vec<f32>],
+    scaled: &Matrix<f32>,
+    rows: &[Rows],
     part: &[Range<usize>],
-    width: usize,
     (from, to): (UnixNanos, UnixNanos),
 ) -> Option<DistributionSpec> {
-    let rows = scaled.iter().zip(part);
-    let rows = rows.map(|(scaled, range)| &scaled[range.start * width..range.end * width]);
-    let series: Vec<&[f32]> = rows.collect();
-    shift::fit(width, &series, [from, to])
+    let lengths: Vec<usize> = part.iter().map(Range::len).collect();
+    let blocks = |at: usize| scaled.blocks(rows[at].among_all(&part[at]));
+    shift::fit_blocks(scaled.width(), &lengths, blocks, [from, to])
 }
 
 /// Event time of the first and the last row of a part.
 fn span(history: &History, rows: &[Rows], part: &[Range<usize>]) -> (UnixNanos, UnixNanos) {
-    let times = || {
-        history.series.iter().zip(rows).zip(part).flat_map(|((series, rows), range)| {
-            series.steps[rows.first_step..][range.clone()].iter().map(|step| step.time)
-        })
-    };
+    let mut span: Option<(UnixNanos, UnixNanos)> = None;
+    for ((series, rows), range) in history.series.iter().zip(rows).zip(part) {
+        let steps = series.steps.slice(rows.first_step..).slice(range.clone());
+        if let (Some(first), Some(last)) = (steps.first(), steps.last()) {
+            let (from, to) = span.unwrap_or((first.time, last.time));
+            span = Some((from.min(first.time), to.max(last.time)));
+        }
+    }
     let epoch = UnixNanos::from_nanos(0);
-    (times().min().unwrap_or(epoch), times().max().unwrap_or(epoch))
+    span.unwrap_or((epoch, epoch))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::config;
+    use super::super::rows::scaled_rows;
     use super::*;
-    use crate::core::domain::{Field, Fields};
+    use crate::core::domain::{Field, Fields, Step};
     use crate::core::features::ScalerKind;
 
     /// A series of daily closes and volumes, one day in `gap` days.
@@ -569,7 +655,14 @@ mod tests {
         History { series, data_sha256: String::new() }
     }
 
+    /// With the tutorial's features, unless the text names others.
     fn config(text: &str) -> TrainConfig {
+        let features = "[window]\nfeatures = ['close', 'volume', 'change']\n";
+        let text = match text {
+            text if text.contains("features") => text.to_owned(),
+            text if text.contains("[window]\n") => text.replace("[window]\n", features),
+            text => format!("{text}{features}"),
+        };
         config::read(&format!("[model]\nname = 'm'\n[data]\npath = 'x.csv'\n{text}")).unwrap()
     }
 
@@ -588,7 +681,7 @@ mod tests {
         assert_eq!(counts.map(|part| part.examples.len()), [60, 12, 16]);
         assert_eq!(counts.map(|part| part.windows.len()), [60, 12, 16]);
 
-        let first = dataset.training.examples[0];
+        let first = dataset.training.examples.at(0);
         assert_eq!(first.step, 4, "the fifth step is the fourth row");
         assert_eq!(first.truth, wavy(5) / wavy(4) - 1.0);
         assert_eq!(first.persistence, 0.0, "no change");
@@ -628,7 +721,7 @@ mod tests {
         let rolling = Dataset::without_test(&before, &config, day(31)).unwrap();
         let counts = [&rolling.training, &rolling.validation].map(|part| part.examples.len());
         assert_eq!(counts, [36, 6]);
-        assert_eq!(rolling.training.examples[0].as_of, day(34));
+        assert_eq!(rolling.training.examples.at(0).as_of, day(34));
         assert_eq!(rolling.training_span, (day(31), day(70)));
     }
 
@@ -657,10 +750,47 @@ mod tests {
             assert_eq!(sorted(&one), sorted(&honest));
             for window in 0..honest.windows.len() {
                 assert_eq!(one.windows.window(window), honest.windows.window(window));
-                assert_eq!(one.examples[window].truth, honest.examples[window].truth);
+                assert_eq!(one.examples.at(window).truth, honest.examples.at(window).truth);
             }
         }
         assert_eq!(one.test.windows, honest.test.windows);
+    }
+
+    #[test]
+    fn the_training_part_is_weighed_and_a_shuffled_label_keeps_its_weight() {
+        let plain = config("[window]\nsteps = 4\n");
+        let weighted = config("[window]\nsteps = 4\n[fit.weights]\nhalf_life_days = 10\n");
+        let history = history(vec![series("A", 201, 1, wavy)]);
+        let plain = Dataset::new(&history, &plain).unwrap();
+        assert!(plain.training.windows.weights().is_empty());
+        let mut weighted = Dataset::new(&history, &weighted).unwrap();
+        assert_eq!(weighted.training.windows.labels(), plain.training.windows.labels());
+        let weights = weighted.training.windows.weights().to_vec();
+        let mean = weights.iter().sum::<f32>() / weights.len() as f32;
+        assert!((mean - 1.0).abs() < 1e-5, "{mean}");
+        let ratio = weights[weights.len() - 1] / weights[weights.len() - 11];
+        assert!((ratio - 2.0).abs() < 1e-5, "ten days make {ratio}");
+        assert!(weighted.validation.windows.weights().is_empty());
+
+        let pairs = |dataset: &Dataset| {
+            let windows = &dataset.training.windows;
+            let pairs = windows.labels().iter().zip(windows.weights());
+            let mut pairs: Vec<_> = pairs.map(|(l, w)| (l.to_bits(), w.to_bits())).collect();
+            pairs.sort_unstable();
+            pairs
+        };
+        let before = pairs(&weighted);
+        let mut unweighted = plain.clone();
+        unweighted.shuffle_labels(1);
+        weighted.shuffle_labels(1);
+        assert_eq!(pairs(&weighted), before);
+        assert_ne!(weighted.training.windows.weights(), weights);
+        for [one, other] in [
+            [&weighted.training, &unweighted.training],
+            [&weighted.validation, &unweighted.validation],
+        ] {
+            assert_eq!(one.windows.labels(), other.windows.labels(), "the order is the same");
+        }
     }
 
     #[test]
@@ -692,13 +822,13 @@ mod tests {
             ));
             let dataset = Dataset::new(&history(vec![series("A", 100, 1, wavy)]), &config).unwrap();
             // The first row is of step 1, and the naive forecast begins with step 2.
-            assert_eq!(dataset.training.examples[0].step, 2, "{text}");
-            for example in &dataset.training.examples {
+            assert_eq!(dataset.training.examples.at(0).step, 2, "{text}");
+            for example in dataset.training.examples.iter() {
                 assert_eq!(example.truth, truth(example.step), "{text}: {example:?}");
                 assert_eq!(example.persistence, persistence(example.step), "{text}: {example:?}");
             }
             let labels = dataset.training.windows.labels().iter().map(|l| f64::from(*l));
-            let truths = dataset.training.examples.iter().map(|example| example.truth);
+            let truths = dataset.training.examples.truths();
             let unscaled = labels.zip(truths).all(|(label, truth)| label == truth);
             assert_eq!(unscaled, probability, "{text}: a probability is its own model unit");
         }
@@ -716,13 +846,56 @@ mod tests {
     }
 
     #[test]
+    fn a_stride_thins_the_training_part_alone() {
+        let both = history(vec![series("A", 201, 1, wavy), series("B", 101, 2, wavy)]);
+        let dataset = |stride: usize| {
+            let text = format!("[window]\nsteps = 4\nstride = {stride}\n");
+            Dataset::new(&both, &config(&text)).unwrap()
+        };
+        let (all, thinned) = (dataset(1), dataset(3));
+        for at in [0, 1] {
+            let of = |dataset: &Dataset| -> Vec<Example> {
+                let examples = dataset.training.examples.iter();
+                examples.filter(|example| example.series == at).collect()
+            };
+            let expected: Vec<_> = of(&all).into_iter().step_by(3).collect();
+            assert!(expected.len() > 15, "{}", expected.len());
+            assert_eq!(of(&thinned), expected);
+        }
+        let third = all.training.examples.iter().position(|e| e == thinned.training.examples.at(1));
+        assert_eq!(third, Some(3));
+        assert_eq!(thinned.training.windows.window(1), all.training.windows.window(3));
+        let label =
+            thinned.target_scaler.single().unwrap().apply(thinned.training.examples.at(1).truth);
+        assert_eq!(thinned.training.windows.labels()[1], label as f32);
+        assert_eq!(thinned.validation.examples, all.validation.examples);
+        assert_eq!(thinned.test.examples, all.test.examples);
+        assert_eq!(thinned.scaler, all.scaler, "fitted on all rows");
+        assert_eq!(thinned.out_of_range, all.out_of_range);
+    }
+
+    #[test]
+    fn prices_of_a_growing_series_leave_their_range_and_changes_do_not() {
+        let config = config("[window]\nsteps = 4\n");
+        let growing = |day: usize| 100.0 * 1.01_f64.powi(day as i32) + (day as f64 * 0.9).sin();
+        let history = history(vec![series("A", 400, 1, growing)]);
+        let found = Dataset::new(&history, &config).unwrap().out_of_range;
+        let shares =
+            |feature: usize| (&*found.features[feature].feature, found.features[feature].shares);
+        assert_eq!(shares(0), ("close", [Some(0.0), Some(1.0), Some(1.0)]));
+        assert_eq!(shares(1), ("volume", [Some(0.0); 3]));
+        assert_eq!(shares(2), ("change", [Some(0.0); 3]));
+        assert_eq!(found.any, [Some(0.0), Some(1.0), Some(1.0)]);
+    }
+
+    #[test]
     fn parts_share_no_row_and_lie_an_embargo_apart() {
         let config = config("[window]\nsteps = 5\n[target]\nhorizon_steps = 3\n");
         let dataset = Dataset::new(&history(vec![series("A", 200, 1, wavy)]), &config).unwrap();
         let parts = [&dataset.training, &dataset.validation, &dataset.test];
         for pair in parts.windows(2) {
-            let last = pair[0].examples.last().unwrap().step;
-            let first = pair[1].examples[0].step;
+            let last = pair[0].examples.at(pair[0].examples.len() - 1).step;
+            let first = pair[1].examples.at(0).step;
             assert_eq!(first - last, 5 + 3);
             assert!(first + 1 - 5 > last + 3, "the label's row is before the next window");
         }
@@ -814,7 +987,7 @@ mod tests {
             &FeaturePlan::new(&config.features, &[], "next_return", &dataset.scaler).unwrap(),
         )
         .unwrap();
-        let newest = dataset.test.examples[b].step - 1;
+        let newest = dataset.test.examples.at(b).step - 1;
         assert_eq!(dataset.test.windows.window(b), &rows[(newest - 3) * 3..(newest + 1) * 3]);
     }
 

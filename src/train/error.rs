@@ -9,9 +9,11 @@ use super::dataset::DatasetError;
 use super::fit::FitError;
 use super::history::HistoryError;
 use super::network::ArchitectureError;
+use super::symbols::SymbolsError;
 use crate::core::features::{FeatureError, ScalerError};
 use crate::engine::model::BundleError;
 use crate::train::fit::checkpoint::CheckpointError;
+use crate::train::logs::LogError;
 
 /// Why there is no bundle.
 #[derive(Debug, Error)]
@@ -41,15 +43,24 @@ pub enum TrainError {
         /// Why not.
         source: DatasetError,
     },
+    /// The table of static numbers does not fit the history.
+    #[error(transparent)]
+    Symbols(#[from] SymbolsError),
     /// The label's scaler cannot be inverted.
     #[error("target: {0}")]
     Target(#[from] ScalerError),
+    /// A weight of a symbol that the history does not have.
+    #[error("fit.weights.symbol: `{0}` is not a symbol of the history")]
+    WeightOf(String),
     /// The fit gave nothing.
     #[error(transparent)]
     Fit(#[from] FitError),
     /// The checkpoint cannot be read, written or used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A log cannot be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The bundle cannot be written or does not stand the proof.
     #[error(transparent)]
     Bundle(#[from] BundleError),

@@ -8,9 +8,13 @@
 //!   h1 c1 ───────────────────────┘
 //! ```
 //!
-//! With attention, the states of the last LSTM after every step go through `MatMul`, `Add`, `Tanh`,
-//! `MatMul`, `Softmax` over T, `Mul` and `ReduceSum` to one `[B,H]`. Such a graph needs the whole
-//! window, so it has no state inputs and serves mode `full` alone.
+//! A GRU stands where an LSTM does, with h alone.
+//!
+//! With attention, the states of the last recurrent layer after every step go through `MatMul`,
+//! `Add`, `Tanh`, `MatMul`, `Softmax` over T, `Mul` and `ReduceSum` to one `[B,H]`. A convolution
+//! in front is `Transpose` to `[B,F,T]`, `Conv` with K - 1 zeros in front of T, its function, and
+//! `Transpose` back to `[T,B,C]`. Such graphs need the whole window, so they have no state inputs
+//! and serve mode `full` alone.
 //!
 //! T and B are symbolic, states are `[1,B,H]`, operator set 17, file format 8, which every runtime
 //! of the last years reads.
@@ -19,11 +23,11 @@
 //!
 //! Never: writes a file, and never judges the network.
 
-use super::network::{Activation, Network};
-use crate::engine::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
+use super::network::{Activation, AnyLayer, Attention, Convolution, Dense, Emits, Network};
+use crate::engine::model::writer::{
+    DenseWeights, GraphWriter, GruWeights, LstmWeights, WrittenGraph,
+};
 use crate::engine::onnx::NodeProto;
-use crate::train::network::attention::Attention;
-use crate::train::network::lstm::Emits;
 
 /// Tells `ReduceSum` to add over the steps.
 const STEP_AXIS: &str = "step_axis";
@@ -32,39 +36,98 @@ const STEP_AXIS: &str = "step_axis";
 pub fn export(network: &Network, parameters: &[f32], name: &str) -> WrittenGraph {
     assert_eq!(parameters.len(), network.parameter_count(), "another network's parameters");
     // A window that is read as a whole begins from zero, which is what ONNX does without states.
-    let stateful = network.attention_layer().is_none();
+    let stateful = !network.architecture().needs_whole_windows();
     let features = network.architecture().inputs;
     let mut writer = GraphWriter::new(name, features, network.outputs(), stateful);
-    for layer in network.lstm_layers() {
-        let weights = LstmWeights {
-            inputs: layer.inputs(),
-            units: layer.units(),
-            kernel: layer.kernel.of(parameters),
-            recurrent: layer.recurrent.of(parameters),
-            bias: layer.bias.of(parameters),
-        };
-        writer.lstm(&weights, layer.emits == Emits::LastStep);
-    }
-    if let Some(layer) = network.attention_layer() {
-        write_attention(&mut writer, layer, parameters);
-    }
-    let layers = network.dense_layers();
+    let layers = network.layers();
     for (at, layer) in layers.iter().enumerate() {
-        let function = match layer.activation {
-            Activation::Linear => None,
-            Activation::Relu => Some("Relu"),
-            Activation::Tanh => Some("Tanh"),
-            Activation::Sigmoid => Some("Sigmoid"),
-        };
-        let weights = DenseWeights {
-            shape: layer.weight.shape,
-            weight: layer.weight.of(parameters),
-            bias: layer.bias.of(parameters),
-            function,
-        };
-        writer.dense(&weights, at + 1 == layers.len());
+        match layer {
+            AnyLayer::Convolution(layer) => write_convolution(&mut writer, layer, parameters),
+            AnyLayer::Lstm(layer) => {
+                let weights = LstmWeights {
+                    inputs: layer.inputs(),
+                    units: layer.units(),
+                    kernel: layer.kernel.of(parameters),
+                    recurrent: layer.recurrent.of(parameters),
+                    bias: layer.bias.of(parameters),
+                };
+                writer.lstm(&weights, layer.emits == Emits::LastStep);
+            }
+            AnyLayer::Gru(layer) => {
+                let weights = GruWeights {
+                    inputs: layer.inputs(),
+                    units: layer.units(),
+                    kernel: layer.kernel.of(parameters),
+                    recurrent: layer.recurrent.of(parameters),
+                    bias: layer.bias.of(parameters),
+                };
+                writer.gru(&weights, layer.emits == Emits::LastStep);
+            }
+            AnyLayer::Attention(layer) => write_attention(&mut writer, layer, parameters),
+            AnyLayer::Dense(layer) => {
+                let last = at + 1 == layers.len();
+                write_dense(&mut writer, layer, parameters, last);
+            }
+        }
     }
     writer.finish()
+}
+
+/// Adds a dense layer.
+fn write_dense(writer: &mut GraphWriter, layer: &Dense, parameters: &[f32], last: bool) {
+    let weights = DenseWeights {
+        shape: layer.weight.shape,
+        weight: layer.weight.of(parameters),
+        bias: layer.bias.of(parameters),
+        function: operator(layer.activation),
+    };
+    writer.dense(&weights, last);
+}
+
+/// The operator of a function; none where it changes nothing.
+fn operator(activation: Activation) -> Option<&'static str> {
+    match activation {
+        Activation::Linear => None,
+        Activation::Relu => Some("Relu"),
+        Activation::Tanh => Some("Tanh"),
+        Activation::Sigmoid => Some("Sigmoid"),
+    }
+}
+
+/// Adds a convolution over the rows `[T,B,F]`; the next layer reads `[T,B,C]`.
+fn write_convolution(writer: &mut GraphWriter, layer: &Convolution, parameters: &[f32]) {
+    let (kernel, inputs, filters) = (layer.kernel, layer.inputs(), layer.filters());
+    // [K,F,C] to [C,F,K].
+    let weight = layer.weight.of(parameters);
+    let places = (0..filters).flat_map(|c| (0..inputs).map(move |f| (c, f)));
+    let places = places.flat_map(|(c, f)| (0..kernel).map(move |k| (k * inputs + f) * filters + c));
+    let weight: Vec<f32> = places.map(|at| weight[at]).collect();
+    writer.constant(&layer.weight.name, &[filters, inputs, kernel], &weight);
+    writer.constant(&layer.bias.name, &[filters], layer.bias.of(parameters));
+    let before = i64::try_from(kernel - 1).expect("a kernel whose weights fit memory is shorter");
+    let mut value = writer.value().to_owned();
+    let mut push = |what: &str, node: &dyn Fn(&str, &str, &str) -> NodeProto| {
+        let name = format!("convolution_{what}");
+        let output = format!("{name}_out");
+        writer.node(node(&name, &value, &output));
+        value = output;
+    };
+    push("channels", &|name, value, output| {
+        NodeProto::new("Transpose", name, &[value], &[output]).with_ints("perm", &[1, 2, 0])
+    });
+    push("sums", &|name, value, output| {
+        let reads = [value, &layer.weight.name, &layer.bias.name];
+        NodeProto::new("Conv", name, &reads, &[output]).with_ints("pads", &[before, 0])
+    });
+    if let Some(operator) = operator(layer.activation) {
+        push("function", &|name, value, output| {
+            NodeProto::new(operator, name, &[value], &[output])
+        });
+    }
+    push("steps", &|name, value, output| {
+        NodeProto::new("Transpose", name, &[value], &[output]).with_ints("perm", &[2, 0, 1])
+    });
+    writer.set_value(&value);
 }
 
 /// Adds attention over the states `[T,B,H]`; the next layer reads `[B,H]`.
@@ -100,10 +163,13 @@ fn write_attention(writer: &mut GraphWriter, layer: &Attention, parameters: &[f3
 
 #[cfg(test)]
 mod tests {
-    use super::super::network::{Architecture, DenseShape, LstmShape, Workspace};
+    use super::super::network::{
+        Architecture, Cell, ConvolutionShape, DenseShape, RecurrentShape, Workspace,
+    };
     use super::super::random::{Purpose, Random};
     use super::*;
-    use crate::engine::inference::{Backend, Shape, Signature};
+    use crate::engine::inference::{Backend, NativeRuntime, Runtime, Shape, Signature};
+    use crate::engine::model::writer::unread_constants;
     use crate::engine::test_support::onnxruntime;
 
     /// A network whose parameters are as large as trained ones get.
@@ -121,10 +187,22 @@ mod tests {
 
     /// The largest difference between ONNX Runtime and the trainer over values and states.
     fn difference(network: &Network, parameters: &[f32], shapes: &[(usize, usize)]) -> f32 {
-        let features = network.architecture().inputs;
         let exported = export(network, parameters, "test");
-        let signature = signature(&exported, features);
+        assert!(unread_constants(&exported.onnx).is_empty());
+        let signature = signature(&exported, network.architecture().inputs);
         let mut backend = onnxruntime().session(&exported.onnx, &signature).unwrap();
+        difference_of(network, parameters, shapes, &signature, &mut backend)
+    }
+
+    /// The same for any backend of the exported graph.
+    fn difference_of(
+        network: &Network,
+        parameters: &[f32],
+        shapes: &[(usize, usize)],
+        signature: &Signature,
+        backend: &mut dyn Backend,
+    ) -> f32 {
+        let features = network.architecture().inputs;
         let mut random = Random::new(5, Purpose::Order);
         let mut largest = 0.0_f32;
         for &(steps, batch) in shapes {
@@ -134,18 +212,14 @@ mod tests {
             input.iter_mut().for_each(|x| *x = 3.0 * (random.unit_f32() - 0.5));
             backend.rows_mut(lane).copy_from_slice(input);
             let mut states = Vec::new();
-            for (index, pair) in signature.states.chunks(2).enumerate() {
-                let mut state = || -> Vec<f32> {
-                    (0..batch * pair[0].width).map(|_| random.unit_f32() - 0.5).collect()
-                };
-                let (hidden, cell) = (state(), state());
-                backend.state_mut(lane, 2 * index).copy_from_slice(&hidden);
-                backend.state_mut(lane, 2 * index + 1).copy_from_slice(&cell);
-                states.push((hidden, cell));
+            for (index, state) in signature.states.iter().enumerate() {
+                let uniform = (0..batch * state.width).map(|_| random.unit_f32() - 0.5);
+                let state: Vec<f32> = uniform.collect();
+                backend.state_mut(lane, index).copy_from_slice(&state);
+                states.push(state);
             }
             if !states.is_empty() {
-                let states = states.iter().map(|(h, c): &(Vec<f32>, Vec<f32>)| (&**h, &**c));
-                workspace.carry_states(states);
+                workspace.carry_states(states.iter().map(Vec::as_slice));
             }
             backend.run(lane).unwrap();
             network.forward(parameters, &mut workspace);
@@ -157,39 +231,85 @@ mod tests {
                 }
             };
             compare(workspace.output(), backend.output(lane));
-            let carried = signature.states.len() / 2;
-            let last_states = workspace.last_states().into_iter().take(carried);
-            for (index, (hidden, cell)) in last_states.enumerate() {
-                compare(hidden, backend.next_state(lane, 2 * index));
-                compare(cell, backend.next_state(lane, 2 * index + 1));
+            let last_states = workspace.last_states().into_iter().take(signature.states.len());
+            for (index, state) in last_states.enumerate() {
+                compare(state, backend.next_state(lane, index));
             }
         }
         largest
     }
 
+    /// Runs of a step, of a usual window and of a long one, alone and side by side.
+    fn runs() -> Vec<(usize, usize)> {
+        let mut runs = Vec::new();
+        for steps in [1, 30, 200] {
+            runs.extend([1, 7, 64].map(|batch| (steps, batch)));
+        }
+        runs
+    }
+
+    /// The tutorial's network with GRU layers.
+    fn gru(inputs: usize) -> Architecture {
+        let mut shape = Architecture::tutorial(inputs);
+        shape.recurrent.iter_mut().for_each(|layer| layer.cell = Cell::Gru);
+        shape
+    }
+
     #[test]
     fn the_exported_graph_gives_the_trainers_values_and_states() {
-        let mut shapes = Vec::new();
-        for steps in [1, 30, 200] {
-            shapes.extend([1, 7, 64].map(|batch| (steps, batch)));
+        for shape in [Architecture::tutorial(3), gru(3)] {
+            let (network, parameters) = network(shape);
+            let difference = difference(&network, &parameters, &runs());
+            assert!(difference < 1e-6, "ONNX Runtime and the trainer differ by {difference}");
+            assert!(difference > 0.0, "not one rounding in between: was the same code compared?");
         }
-        let (network, parameters) = network(Architecture::tutorial(3));
-        let difference = difference(&network, &parameters, &shapes);
-        assert!(difference < 1e-6, "ONNX Runtime and the trainer differ by {difference}");
-        assert!(difference > 0.0, "not one rounding in between: was the same code compared?");
+    }
+
+    #[test]
+    fn the_native_runtime_takes_lstm_and_gru_layers() {
+        let mut mixed = Architecture::tutorial(3);
+        mixed.recurrent[1].cell = Cell::Gru;
+        for shape in [Architecture::tutorial(3), gru(3), mixed] {
+            let (network, parameters) = network(shape);
+            let exported = export(&network, &parameters, "test");
+            let signature = signature(&exported, 3);
+            let mut backend = NativeRuntime::new().open(&exported.onnx, &signature).unwrap();
+            let difference =
+                difference_of(&network, &parameters, &runs(), &signature, &mut *backend);
+            assert!(difference < 1e-6, "the native runtime and the trainer differ by {difference}");
+        }
     }
 
     #[test]
     fn attention_gives_the_trainers_values_and_asks_for_no_state() {
-        let mut shapes = Vec::new();
-        for steps in [1, 30, 200] {
-            shapes.extend([1, 7, 64].map(|batch| (steps, batch)));
+        for shape in [Architecture::tutorial(3), gru(3)] {
+            let (network, parameters) = network(Architecture { attention: Some(16), ..shape });
+            let difference = difference(&network, &parameters, &runs());
+            assert!(difference < 1e-6, "ONNX Runtime and the trainer differ by {difference}");
+            assert!(export(&network, &parameters, "m").graph.states.is_empty());
         }
-        let shape = Architecture { attention: Some(16), ..Architecture::tutorial(3) };
-        let (network, parameters) = network(shape);
-        let difference = difference(&network, &parameters, &shapes);
-        assert!(difference < 1e-6, "ONNX Runtime and the trainer differ by {difference}");
-        assert!(export(&network, &parameters, "m").graph.states.is_empty());
+    }
+
+    #[test]
+    fn a_convolution_gives_the_trainers_values_and_asks_for_no_state() {
+        for (kernel, activation) in [
+            (1, Activation::Linear),
+            (3, Activation::Relu),
+            (8, Activation::Tanh),
+            (5, Activation::Sigmoid),
+        ] {
+            let convolution = Some(ConvolutionShape { filters: 12, kernel, activation });
+            for (shape, attention) in
+                [(Architecture::tutorial(3), None), (gru(3), None), (gru(3), Some(4))]
+            {
+                let convolution = convolution.clone();
+                let shape = Architecture { convolution, attention, ..shape };
+                let (network, parameters) = network(shape);
+                let difference = difference(&network, &parameters, &runs());
+                assert!(difference < 1e-6, "ONNX Runtime and the trainer differ by {difference}");
+                assert!(export(&network, &parameters, "m").graph.states.is_empty());
+            }
+        }
     }
 
     #[test]
@@ -197,13 +317,20 @@ mod tests {
         for activation in
             [Activation::Linear, Activation::Relu, Activation::Tanh, Activation::Sigmoid]
         {
-            let lstm = |units| LstmShape { units, recurrent_dropout: 0.1, dropout: 0.1 };
+            let layer = |cell, units| RecurrentShape {
+                recurrent_dropout: 0.1,
+                dropout: 0.1,
+                ..RecurrentShape::new(cell, units)
+            };
             let dense = |units| DenseShape { units, activation, dropout: 0.1 };
-            for (layers, head) in [
-                (vec![lstm(8)], vec![dense(1)]),
-                (vec![lstm(7), lstm(5), lstm(3)], vec![dense(4), dense(1)]),
+            use Cell::{Gru, Lstm};
+            for (recurrent, dense) in [
+                (vec![layer(Lstm, 8)], vec![dense(1)]),
+                (vec![layer(Gru, 8)], vec![dense(1)]),
+                (vec![layer(Lstm, 7), layer(Lstm, 5), layer(Lstm, 3)], vec![dense(4), dense(1)]),
+                (vec![layer(Gru, 7), layer(Lstm, 5), layer(Gru, 3)], vec![dense(4), dense(1)]),
             ] {
-                let shape = Architecture { inputs: 2, lstm: layers, attention: None, dense: head };
+                let shape = Architecture { inputs: 2, recurrent, dense, ..Architecture::default() };
                 let (network, parameters) = network(shape);
                 let difference = difference(&network, &parameters, &[(5, 3)]);
                 assert!(difference < 1e-6, "{activation:?}: {difference}");

@@ -4,13 +4,20 @@
 //! ended at each of the cut points, so that what the network is fitted to is what it would have
 //! been given at the time. Never knows how rows are made: it takes the function that makes them.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use thiserror::Error;
 
-use crate::core::domain::{Step, UnixNanos};
+use crate::core::domain::UnixNanos;
+use crate::seal::history::Steps;
 
 /// At how many places a history is cut: enough to fall into different states of every feature, few
 /// enough to cost three passes over the features.
 const CUTS: usize = 6;
+
+/// So many values are compared at once.
+const BLOCK_VALUES: usize = 32 << 10;
 
 /// Why rows cannot be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -47,35 +54,55 @@ pub enum LookAheadError {
     },
 }
 
-/// Compares `whole`, the rows `[n, F]` of `steps`, with the rows of the same steps cut off at
-/// several places.
+/// Compares the rows of `steps` with the rows of the same steps cut off at several places.
 ///
-/// `rows` gives the rows of the steps it is handed, one for each step but the first few; `features`
+/// `whole` gives some of the `count` rows of all steps, `[n, F]`, and `rows` hands each row of the
+/// steps that it is given to its last argument: one for each step but the first few. `features`
 /// names the F columns.
 ///
 /// # Errors
 /// [`LookAheadError`] at the first difference, or what `rows` fails with.
-pub(super) fn check<E: From<LookAheadError>>(
+pub(super) fn check<'w, E: From<LookAheadError>>(
     symbol: &str,
-    steps: &[Step],
+    steps: &Steps,
     features: &[String],
-    whole: &[f32],
-    rows: impl Fn(&[Step]) -> Result<Vec<f32>, E>,
+    count: usize,
+    whole: impl Fn(Range<usize>) -> Cow<'w, [f32]>,
+    rows: impl Fn(&Steps, &mut dyn FnMut(&[f32])) -> Result<(), E>,
 ) -> Result<(), E> {
     let width = features.len();
-    let warm_up = steps.len() - whole.len() / width;
+    let warm_up = steps.len() - count;
     for place in 1..=CUTS {
         let end = steps.len() * place / (CUTS + 1);
-        let Some(newest) = steps[..end].last() else { continue };
-        let past = rows(&steps[..end])?;
-        let (found, expected) = (past.len() / width, end.saturating_sub(warm_up));
-        let symbol = symbol.to_owned();
+        let past = steps.slice(..end);
+        let Some(newest) = past.last() else { continue };
+        let (mut found, mut block) = (0, Vec::new());
+        let mut difference = None;
+        // Compares the rows of a block, which end with row `found`.
+        let mut compare = |block: &mut Vec<f32>, found: usize| {
+            let first = found - block.len() / width;
+            if difference.is_none() && found <= count {
+                let whole = whole(first..found);
+                let differs = |at: &usize| block[*at].to_bits() != whole[*at].to_bits();
+                difference = (0..block.len()).find(differs).map(|at| first * width + at);
+            }
+            block.clear();
+        };
+        rows(&past, &mut |row| {
+            block.extend_from_slice(row);
+            found += 1;
+            if block.len() >= BLOCK_VALUES {
+                compare(&mut block, found);
+            }
+        })?;
+        compare(&mut block, found);
+        let (expected, symbol) = (end.saturating_sub(warm_up), symbol.to_owned());
         if found != expected {
             return Err(LookAheadError::Rows { symbol, cut: newest.time, found, expected }.into());
         }
-        let differs = |at: &usize| past[*at].to_bits() != whole[*at].to_bits();
-        if let Some(at) = (0..past.len()).find(differs) {
-            let (feature, time) = (features[at % width].clone(), steps[warm_up + at / width].time);
+        if let Some(at) = difference {
+            let feature = features[at % width].clone();
+            let time = steps.step(warm_up + at / width).time;
             let cut = newest.time;
             return Err(LookAheadError::Feature { feature, symbol, time, cut }.into());
         }
@@ -86,9 +113,9 @@ pub(super) fn check<E: From<LookAheadError>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::domain::{Field, Fields};
+    use crate::core::domain::{Field, Fields, Step};
 
-    fn steps(count: i64) -> Vec<Step> {
+    fn steps(count: i64) -> Steps {
         let step = |at: i64| {
             let mut fields = Fields::EMPTY;
             fields.set_checked(Field::CLOSE, 10.0 + (at as f64).sin()).unwrap();
@@ -97,19 +124,33 @@ mod tests {
         (0..count).map(step).collect()
     }
 
-    fn closes(steps: &[Step]) -> Vec<f32> {
+    fn closes(steps: &Steps) -> Vec<f32> {
         steps.iter().filter_map(|step| step.fields.price()).map(|price| price as f32).collect()
     }
 
     fn judge(count: i64, second: impl Fn(&[f32], usize) -> f32) -> Result<(), LookAheadError> {
-        let names = ["honest".to_owned(), "other".to_owned()];
-        let rows = |steps: &[Step]| -> Result<Vec<f32>, LookAheadError> {
+        let rows = |steps: &Steps| -> Vec<f32> {
             let closes = closes(steps);
             // A warm-up of one step.
-            Ok((1..closes.len()).flat_map(|at| [closes[at], second(&closes, at)]).collect())
+            (1..closes.len()).flat_map(|at| [closes[at], second(&closes, at)]).collect()
         };
-        let steps = steps(count);
-        check("A", &steps, &names, &rows(&steps)?, rows)
+        compared(&steps(count), &["honest", "other"], rows)
+    }
+
+    /// Compares rows that a function makes of steps.
+    fn compared(
+        steps: &Steps,
+        names: &[&str],
+        rows: impl Fn(&Steps) -> Vec<f32>,
+    ) -> Result<(), LookAheadError> {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let (all, width) = (rows(steps), names.len());
+        let whole = |range: Range<usize>| Cow::from(&all[range.start * width..range.end * width]);
+        let each = |steps: &Steps, see: &mut dyn FnMut(&[f32])| {
+            rows(steps).chunks_exact(width).for_each(see);
+            Ok(())
+        };
+        check("A", steps, &names, all.len() / width, whole, each)
     }
 
     #[test]
@@ -141,10 +182,8 @@ mod tests {
     #[test]
     fn rows_that_appear_with_the_future_are_caught() {
         let steps = steps(100);
-        let late = |steps: &[Step]| -> Result<Vec<f32>, LookAheadError> {
-            Ok(if steps.len() < 50 { vec![] } else { closes(steps) })
-        };
-        let error = check("A", &steps, &["late".to_owned()], &closes(&steps), late).unwrap_err();
+        let late = |steps: &Steps| if steps.len() < 50 { vec![] } else { closes(steps) };
+        let error = compared(&steps, &["late"], late).unwrap_err();
         let (symbol, cut) = ("A".to_owned(), UnixNanos::from_nanos(13));
         assert_eq!(error, LookAheadError::Rows { symbol, cut, found: 0, expected: 14 });
     }

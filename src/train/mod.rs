@@ -3,8 +3,8 @@
 //! ```text
 //! dataset ─> fit ─> assess ─> export, report
 //!             │         └ evaluate ─> statistics; baseline, repeat
-//!             ├ loss, adam, lanes, checkpoint; windows, or sequences and carried
-//!             └ network ─> lstm, attention, dense ─> gemm, activation, dropout
+//!             ├ loss, adam, rate, weights, lanes, checkpoint; windows, or sequences and carried
+//!             └ network ─> convolution, lstm, gru, attention, dense ─> gemm, activation, dropout
 //! config::schedule ─> backtest: a fit and a replay for each fold
 //! ```
 //!
@@ -20,6 +20,7 @@
 
 mod error;
 mod outputs;
+mod rows;
 mod trained;
 
 pub mod assess;
@@ -29,11 +30,14 @@ pub mod dataset;
 pub mod export;
 pub mod fit;
 pub mod job;
+pub mod logs;
 pub mod look_ahead;
 pub mod network;
+pub mod out_of_range;
 pub mod repeat;
 pub mod report;
 pub mod sequences;
+pub mod symbols;
 
 pub use crate::core::random;
 pub use crate::seal::history;
@@ -47,3 +51,5 @@ mod gradient_check;
 mod reference_check;
 #[cfg(test)]
 mod report_check;
+#[cfg(test)]
+mod symbols_check;

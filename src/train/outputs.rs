@@ -7,7 +7,7 @@
 
 use super::baseline::{BaselineForecasts, FittedBaselines};
 use super::config::TrainConfig;
-use super::dataset::{Dataset, Example, FurtherTarget, Part};
+use super::dataset::{Dataset, ExampleList, FurtherTarget, Part};
 use super::evaluate::{Outcomes, Terms, evaluate, interval};
 use crate::core::baseline::BaselineSpec;
 use crate::core::domain::Quantiles;
@@ -145,7 +145,7 @@ fn judge(
     let period_steps = config.step.period_steps(config.period_steps);
     let windows = &dataset.training.windows;
     let baselines = FittedBaselines::fit(&target.courses, windows, training, period_steps);
-    let seen = |rows: &[f32], part: &Part, examples: &[Example]| {
+    let seen = |rows: &[f32], part: &Part, examples: &ExampleList| {
         let said = read(config, at, &target.target_scaler, rows)?;
         let naive = baselines.forecast(&target.courses, &part.windows, examples);
         let outcomes = outcomes(said.values.clone(), examples, naive);
@@ -168,12 +168,12 @@ fn judge(
 /// Forecasts beside what came true.
 pub(super) fn outcomes(
     values: Vec<f64>,
-    examples: &[Example],
+    examples: &ExampleList,
     baselines: BaselineForecasts,
 ) -> Outcomes {
     Outcomes {
         values,
-        truths: examples.iter().map(|example| example.truth).collect(),
+        truths: examples.truths().collect(),
         times: examples.iter().map(|example| example.as_of).collect(),
         baselines,
     }

@@ -99,6 +99,8 @@ pub fn repeat(
     for number in 1..=config.folds {
         let place = Repetition { what: "fold", number, count: config.folds };
         let dataset = fold(material, number)?;
+        // Its table of symbols has those of the fold.
+        let network = &dataset.network(config)?;
         let baselines = dataset.fit_baselines(config);
         let seed = config.recipe.seed;
         match run(network, &dataset, &baselines, config, seed, place, observer)? {
@@ -157,8 +159,8 @@ fn fold(material: Material<'_>, number: usize) -> Result<Dataset, TrainError> {
 /// The first instant behind a fold: the rows before the test part are cut evenly, in order of time.
 fn fold_end(material: Material<'_>, number: usize) -> UnixNanos {
     let Material { config, history, dataset, .. } = material;
-    let oldest = |example: &super::dataset::Example| {
-        history.series[example.series].steps[example.step + 1 - config.window_steps].time
+    let oldest = |example: super::dataset::Example| {
+        history.series[example.series].steps.step(example.step + 1 - config.window_steps).time
     };
     let test = dataset.test.examples.iter().map(oldest).min();
     let test = test.unwrap_or(UnixNanos::from_nanos(i64::MAX));

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::config;
 use super::evaluate::{TargetKind, headline};
 use super::job::{Job, Trained};
+use crate::engine::model::manifest::BaselineFigures;
 use crate::report::text::{capitalised, prose};
 use crate::report::well_formed::assert_well_formed;
 
@@ -52,6 +53,11 @@ fn a_run_writes_a_report_with_the_verdict_and_every_plot() {
     let assessment = &trained.assessment;
     let headline = headline(&assessment.test.figures, TargetKind::Change, assessment.against());
     let headline = capitalised(&headline);
+    // It is about the baseline with the smallest error on the validation part.
+    let error = |figures: &&BaselineFigures| figures.root_mean_squared_error;
+    let validation = assessment.validation.figures.baselines.iter();
+    let best = validation.min_by(|a, b| error(a).total_cmp(&error(b))).unwrap();
+    assert_eq!(assessment.against().kind.label(), best.name);
     let lead = format!("<p class=\"headline\">{}</p>", prose(&headline));
     let verdict = html.find(&lead).expect("the verdict comes first");
     assert!(html.find("<table").unwrap() > verdict);
@@ -64,6 +70,7 @@ fn a_run_writes_a_report_with_the_verdict_and_every_plot() {
     let expected = [
         "report.html",
         "losses.svg",
+        "out-of-range.svg",
         "price-rebuilt.svg",
         "price-one-step.svg",
         "price-rebuilt-2.svg",

@@ -39,6 +39,7 @@ impl Shipped {
             manifest: serde_json::from_slice(self.manifest).expect("it ships"),
             onnx: self.onnx.to_vec(),
             golden: serde_json::from_slice(self.golden).expect("it ships"),
+            symbols: None,
         }
     }
 }

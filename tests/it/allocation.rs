@@ -1,4 +1,5 @@
-//! No allocation per step, from a record's bytes to a forecast's bytes, counted.
+//! No allocation per step, from a record's bytes to a forecast's bytes, counted; and what a fit of
+//! a long history takes at its peak.
 //!
 //! The counts are per thread, because the other tests of this binary run beside these. ONNX
 //! Runtime's own memory is its own affair: it does not come from Rust's allocator.
@@ -6,6 +7,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::convert::Infallible;
+#[cfg(feature = "train")]
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use tickcast::adapters::websocket::WebSocketSettings;
@@ -19,6 +22,8 @@ use tickcast::engine::pipeline::{
     BlendMembers, Pipeline, PipelineSettings, Pipelines, Role, StreamModel,
 };
 use tickcast::engine::symbols::Haste;
+#[cfg(feature = "train")]
+use tickcast::train::job::Job;
 
 use crate::support::bundle::{SealedBundle, distribution, sealed_with};
 use crate::support::{repository, runtime};
@@ -26,6 +31,10 @@ use crate::support::{repository, runtime};
 thread_local! {
     // Constant and without a destructor, so that reading it never allocates.
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    /// Bytes that this thread allocated and did not free, and the most that they ever were. A
+    /// thread that frees what another one allocated goes below zero.
+    static BYTES: Cell<isize> = const { Cell::new(0) };
+    static BYTES_PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
 /// The system's allocator, counting on the thread that asks.
@@ -44,23 +53,27 @@ static ALLOCATOR: Counting = Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
+        change(0, layout.size());
         // SAFETY: the caller's promises about `layout` are passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count();
+        change(0, layout.size());
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
+        change(layout.size(), size);
         // SAFETY: as above; `memory` came from `System`, as all memory here does.
         unsafe { System.realloc(memory, layout, size) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        change(layout.size(), 0);
         // SAFETY: as above.
         unsafe { System.dealloc(memory, layout) }
     }
@@ -68,6 +81,25 @@ unsafe impl GlobalAlloc for Counting {
 
 fn count() {
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+/// So many bytes become so many others.
+fn change(from: usize, to: usize) {
+    // No object is larger than the largest `isize`.
+    let _ = BYTES.try_with(|bytes| {
+        let now = bytes.get() + to as isize - from as isize;
+        bytes.set(now);
+        let _ = BYTES_PEAK.try_with(|peak| peak.set(peak.get().max(now)));
+    });
+}
+
+/// The most bytes that `work` had at once on this thread, beside what was there before.
+#[cfg(feature = "train")]
+fn peak_bytes(work: impl FnOnce()) -> usize {
+    let before = BYTES.get();
+    BYTES_PEAK.set(before);
+    work();
+    usize::try_from(BYTES_PEAK.get() - before).unwrap()
 }
 
 /// A bundle that serves one mode alone, with rows that run so.
@@ -211,6 +243,44 @@ fn no_step_allocates_once_warm() {
 #[test]
 fn no_step_of_the_native_runtime_allocates_once_warm() {
     assert_no_step_allocates(&NativeRuntime::new());
+}
+
+/// Bytes are counted on this thread, so the fit runs on it alone. What is made of the examples
+/// takes memory, and the steps and rows of a history in files take none.
+#[cfg(feature = "train")]
+#[test]
+fn a_fit_of_a_long_history_takes_few_bytes_for_each_row_where_it_is_in_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let peak = |rows: usize, memory_bytes_max: usize| {
+        let mut history = "symbol,time,close,volume\n".to_owned();
+        for at in 0..rows {
+            let close = 100.0 + (at as f64 * 0.37).sin() + (at as f64 * 1e-3).sin();
+            let time = 1_362_148_200_000 + at * 60_000;
+            history += &format!("A,{time},{close:.4},{}\n", 1000 + at * 37 % 400);
+        }
+        std::fs::write(folder.path().join("minutes.csv"), history).unwrap();
+        let text = format!(
+            "model.name = 'long'\nmodel.root = 'models'\ndata.path = 'minutes.csv'\n\
+             data.memory_bytes_max = {memory_bytes_max}\nstep.interval_seconds = 60\n\
+             window.steps = 3\nwindow.features = ['change', 'absolute_return', 'volume_change']\n\
+             network.lstm = [{{ units = 2 }}]\n\
+             network.dense = [{{ units = 1, activation = 'tanh' }}]\n\
+             fit.epochs_max = 1\nfit.examples_per_epoch_max = 1000\nfit.work = 'work'\n"
+        );
+        let path = folder.path().join("train.toml");
+        std::fs::write(&path, text).unwrap();
+        let config = tickcast::train::config::load(&path).unwrap();
+        peak_bytes(|| {
+            let job = Job::prepare(config).unwrap();
+            let trained = job.run_once(1, &mut |_| ControlFlow::Continue(())).unwrap();
+            let learned = trained.draft.manifest.training.known().unwrap().windows;
+            assert!(learned as usize > rows / 2, "{learned} windows");
+        })
+    };
+    // 50 were measured in files, and 300 in memory.
+    let (files, memory) = (peak(200_000, 0), peak(20_000, 1 << 40));
+    assert!(files < 60 * 200_000, "{files} bytes");
+    assert!(memory > 200 * 20_000, "{memory} bytes: the count sees what is in memory");
 }
 
 #[test]

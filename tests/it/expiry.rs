@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::process::Command;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -15,7 +16,7 @@ use tickcast::engine::wire::forecast::ForecastRecord;
 use crate::support::bundle::{SealedBundle, sealed};
 use crate::support::feed::ScriptedFeed;
 use crate::support::poison::Poison;
-use crate::support::process::{Daemon, eventually, run};
+use crate::support::process::{Daemon, creep_from_the_start, eventually, run};
 use crate::support::runtime;
 
 const WINDOW_STEPS: u32 = 5;
@@ -61,6 +62,10 @@ impl Place {
     }
 
     fn serve(&self, settings: &str) -> Daemon {
+        self.serve_as(settings, |_| {})
+    }
+
+    fn serve_as(&self, settings: &str, change: fn(&mut Command)) -> Daemon {
         let settings = format!(
             "source.kind = 'file'\nsource.path = '{}'\nsnapshot.folder = '{}'\n\
              snapshot.interval_ms = 10\n{settings}",
@@ -69,6 +74,7 @@ impl Place {
         );
         Daemon::start_with(self.sealed.root.path(), "random", "", &settings, |command| {
             command.env("TICKCAST__PUBLISH__LINES", self.path("lines.jsonl"));
+            change(command);
         })
     }
 
@@ -150,7 +156,7 @@ fn a_recording_killed_between_generations_gives_what_one_life_gives() {
     fs::write(place.path("ticks.jsonl"), records.join("\n") + "\n").unwrap();
     let (expected, _) = place.replay(&records, SETTINGS);
     for lines in [50, 150, 300] {
-        let mut daemon = place.serve(SETTINGS);
+        let mut daemon = place.serve_as(SETTINGS, creep_from_the_start);
         daemon.creep("some lines", || place.lines().len() >= lines);
         daemon.kill();
     }

@@ -86,8 +86,12 @@ mod state;
 mod steps;
 mod supervise;
 mod support;
+#[cfg(feature = "train")]
+mod symbols;
 mod tidy;
 mod times;
 #[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "train")]
+mod trained_layers;
 mod venues;

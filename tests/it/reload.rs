@@ -21,7 +21,7 @@ use tickcast::engine::wire::forecast::ForecastRecord;
 use crate::support::bundle::{carried_draft, draft, draft_of, manifest, range};
 use crate::support::feed::ScriptedFeed;
 use crate::support::network::Network;
-use crate::support::process::{Daemon, run};
+use crate::support::process::{Daemon, creep_from_the_start, run};
 use crate::support::runtime;
 use crate::support::waves::{SYMBOLS, recording};
 
@@ -84,10 +84,15 @@ impl Place {
     }
 
     fn serve(&self, feed: &str, settings: &str) -> Daemon {
+        self.serve_as(feed, settings, |_| {})
+    }
+
+    fn serve_as(&self, feed: &str, settings: &str, change: fn(&mut Command)) -> Daemon {
         // Intervals that remember scores of before would tell two lives apart.
         let settings = format!("forecast.intervals = 'bundle'\n{settings}");
         Daemon::start_with(&self.models(), "random", feed, &settings, |command| {
             command.env("TICKCAST__PUBLISH__LINES", self.path("lines.jsonl"));
+            change(command);
         })
     }
 
@@ -524,7 +529,7 @@ fn windows_outlive_a_crash_and_a_new_version_together() {
     later.seal(version("3", 47));
     let install = |name: &str| fs::rename(later.folder(name), place.folder(name)).unwrap();
     // Killed under version 1, killed again right after the change to version 3, and then whole.
-    let mut daemon = place.serve("", &settings);
+    let mut daemon = place.serve_as("", &settings, creep_from_the_start);
     daemon.creep_to_snapshots(&place.path("state"), || !place.lines().is_empty());
     daemon.kill();
     install("2");

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 use tickcast::engine::model::Draft;
@@ -14,7 +15,7 @@ use tickcast::engine::wire::forecast::ForecastRecord;
 use crate::support::bundle::{draft_of, manifest};
 use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::network::Network;
-use crate::support::process::{Daemon, eventually, run};
+use crate::support::process::{Daemon, creep_from_the_start, eventually, run};
 use crate::support::waves::{SYMBOLS, recording};
 use crate::support::{repository, runtime};
 
@@ -57,6 +58,16 @@ impl Place {
 
     /// A daemon of the three models, whose forecasts go to the lines of this place.
     fn serve(&self, feed: &str, settings: &str, models: &str) -> Daemon {
+        self.serve_as(feed, settings, models, |_| {})
+    }
+
+    fn serve_as(
+        &self,
+        feed: &str,
+        settings: &str,
+        models: &str,
+        change: fn(&mut Command),
+    ) -> Daemon {
         // Intervals that remember scores of before would tell two lives apart. A busy machine sheds
         // nothing.
         let settings = format!(
@@ -67,6 +78,7 @@ impl Place {
         );
         Daemon::start_several(&self.models(), feed, &settings, models, |command| {
             command.env("TICKCAST__PUBLISH__LINES", self.path("lines.jsonl"));
+            change(command);
         })
     }
 
@@ -629,7 +641,7 @@ fn a_kill_and_a_restart_keep_the_states_of_all_models() {
         place.path("state").display()
     );
     for life in 1..=3 {
-        let mut daemon = place.serve("", &settings, THREE);
+        let mut daemon = place.serve_as("", &settings, THREE, creep_from_the_start);
         // Somewhere in the recording, further on in each life.
         daemon.creep_to_snapshots(&place.path("state"), || {
             place.lines("lines.jsonl").len() >= 250 * life

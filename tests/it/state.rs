@@ -19,7 +19,7 @@ use tickcast::engine::wire::forecast::ForecastRecord;
 use crate::support::bundle::{SealedBundle, carried_draft, draft, sealed};
 use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::network::Network;
-use crate::support::process::{Daemon, Ended, eventually, run, snapshots};
+use crate::support::process::{Daemon, Ended, creep_from_the_start, eventually, run, snapshots};
 use crate::support::random::Random;
 use crate::support::runtime;
 
@@ -77,17 +77,29 @@ impl Place {
 
     /// The next life of the daemon.
     fn live(&self, feed: &str, settings: &str) -> Daemon {
-        self.live_keeping(10, feed, settings)
+        self.live_keeping(10, feed, settings, |_| {})
+    }
+
+    /// As [`Place::live`], creeping from the start on.
+    fn creep(&self, settings: &str) -> Daemon {
+        self.live_keeping(10, "", settings, creep_from_the_start)
     }
 
     /// As [`Place::live`], with another interval between snapshots.
-    fn live_keeping(&self, interval_ms: u32, feed: &str, settings: &str) -> Daemon {
+    fn live_keeping(
+        &self,
+        interval_ms: u32,
+        feed: &str,
+        settings: &str,
+        change: fn(&mut Command),
+    ) -> Daemon {
         let settings = format!(
             "snapshot.folder = '{}'\nsnapshot.interval_ms = {interval_ms}\n{settings}",
             self.path("state").display()
         );
         Daemon::start_with(&self.models, "random", feed, &settings, |command| {
             command.env("TICKCAST__PUBLISH__LINES", self.path("lines.jsonl"));
+            change(command);
         })
     }
 
@@ -244,8 +256,8 @@ fn an_orderly_stop_repeats_nothing_and_an_end_is_an_end() {
     fs::write(place.path("ticks.jsonl"), records.join("\n")).unwrap();
     let settings = place.of_recording("ticks.jsonl", "");
     // No snapshot but the last one of each life.
-    let live = || place.live_keeping(3_600_000, "", &settings);
-    let mut daemon = live();
+    let live = || place.live_keeping(3_600_000, "", &settings, |_| {});
+    let mut daemon = place.live_keeping(3_600_000, "", &settings, creep_from_the_start);
     daemon.creep("forecasts", || place.lines().lines().count() >= 100);
     daemon.run_on();
     let first = daemon.stop();
@@ -277,7 +289,7 @@ fn damaged_snapshots_and_other_inputs_are_told_and_never_used() {
     fs::write(place.path("ticks.jsonl"), records.join("\n")).unwrap();
     let expected = place.replay(&records);
     let settings = place.of_recording("ticks.jsonl", "");
-    let mut daemon = place.live("", &settings);
+    let mut daemon = place.creep(&settings);
     daemon.creep_to_snapshots(&place.path("state"), || !place.lines().is_empty());
     daemon.kill();
     let damage = |path: &Path| {

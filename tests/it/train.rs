@@ -99,7 +99,7 @@ fn the_first_interrupt_seals_the_best_epoch_and_resume_goes_on() {
 }
 
 /// Three symbols, one of them with gaps between its days, one that comes late.
-fn prices() -> String {
+pub(crate) fn prices() -> String {
     let mut csv = "symbol,time,close,volume\n".to_owned();
     for day in 0..700_u32 {
         let date = format!("{}-{:02}-{:02}", 2001 + day / 336, 1 + day / 28 % 12, 1 + day % 28);

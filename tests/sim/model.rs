@@ -194,6 +194,7 @@ fn draft(version: &str, weights: Weights, scaler: Scaler) -> Draft {
         features,
         extra_fields: Vec::new(),
         scaler,
+        symbols: None,
         target: TargetSpec { kind: Target::NextReturn, scaler: target },
         modes: vec![Mode::Full, Mode::Sliding],
         graph,
@@ -226,7 +227,7 @@ fn draft(version: &str, weights: Weights, scaler: Scaler) -> Draft {
     };
     let cases = vec![GoldenCase { steps, window, output, ..GoldenCase::default() }];
     let golden = Golden { schema: GOLDEN_SCHEMA.to_owned(), tolerance: 0.0, cases };
-    Draft { manifest, onnx, golden }
+    Draft { manifest, onnx, golden, symbols: None }
 }
 
 /// What an operator may have put into the folder of models: version 1, and what is beside it.

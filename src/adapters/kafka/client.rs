@@ -174,6 +174,29 @@ impl ConsumerContext for ClientEvents {}
 /// A consumer that only asks questions, or reads without a group.
 pub(super) type Observer = BaseConsumer<ClientEvents>;
 
+/// Has a consumer read these partitions from these places on, and no others.
+///
+/// librdkafka keeps the mark of a paused partition when the partition is given away, so one that
+/// comes back would never be read: each assignment removes the mark first.
+#[expect(clippy::disallowed_methods, reason = "this is the seam the rule points to")]
+pub(super) fn assign<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    places: &TopicPartitionList,
+) -> Result<(), ClientError> {
+    consumer.resume(places)?;
+    consumer.assign(places)
+}
+
+/// As [`assign`], beside the partitions that the consumer reads.
+#[expect(clippy::disallowed_methods, reason = "this is the seam the rule points to")]
+pub(super) fn assign_further<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    places: &TopicPartitionList,
+) -> Result<(), ClientError> {
+    consumer.resume(places)?;
+    consumer.incremental_assign(places)
+}
+
 /// Events that one call of [`serve`] looks at.
 const EVENTS_MAX: usize = 64;
 

@@ -286,7 +286,7 @@ fn read_together(
     if open == 0 {
         return Ok(None);
     }
-    reader.assign(&assignment).map_err(doing("read"))?;
+    client::assign(reader, &assignment).map_err(doing("read"))?;
     let (begun, mut logged, mut newest) = (Stopwatch::start(), Stopwatch::start(), 0);
     while open > 0 && !within.is_over(&begun) {
         if logged.elapsed() > PROGRESS_EVERY {
@@ -352,7 +352,7 @@ pub(super) fn read_from(
     let mut assignment = TopicPartitionList::new();
     assignment
         .add_partition_offset(topic, number, at)
-        .and_then(|()| reader.assign(&assignment))
+        .and_then(|()| client::assign(reader, &assignment))
         .map_err(SessionError::while_doing(&format!("read {topic}[{number}]")))
 }
 

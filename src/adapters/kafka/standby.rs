@@ -210,7 +210,7 @@ impl Follower {
             };
             places.add_partition_offset(topic, *number, from)?;
         }
-        self.reader.assign(&places)
+        client::assign(&self.reader, &places)
     }
 
     /// Asks which instances are in the group. The brokers do not say so of a group whose partitions

@@ -237,15 +237,20 @@ impl Fields {
         self.present |= 1 << field.0;
     }
 
-    /// The extra fields that have a value, as column and value.
-    pub(crate) fn extra(&self) -> impl Iterator<Item = (u8, f64)> + '_ {
-        (STANDARD.len()..FIELDS_MAX)
+    /// The fields that have a value, as column and value.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = (u8, f64)> + '_ {
+        (0..FIELDS_MAX)
             .filter(|index| self.present & (1 << index) != 0)
             .map(|index| (index as u8, self.values[index]))
     }
 
-    /// Sets an extra field by its column, as [`Fields::extra`] gave it.
-    pub(crate) fn set_extra(&mut self, column: u8, value: f64) {
+    /// The extra fields that have a value, as column and value.
+    pub(crate) fn extra(&self) -> impl Iterator<Item = (u8, f64)> + '_ {
+        self.columns().filter(|(column, _)| usize::from(*column) >= STANDARD.len())
+    }
+
+    /// Sets a field by its column, as [`Fields::columns`] gave it.
+    pub(crate) fn set_column(&mut self, column: u8, value: f64) {
         self.set(Field(column), value);
     }
 

@@ -15,6 +15,7 @@ mod names;
 mod plan;
 mod scaler;
 mod state;
+mod symbols;
 
 #[cfg(test)]
 mod tests;
@@ -26,3 +27,6 @@ pub use scaler::{
     ScalerKind, Scikit, SingleScaler,
 };
 pub use state::{FeatureState, RowScratch};
+pub use symbols::{
+    SYMBOL_COLUMNS_MAX, SYMBOLS_MAX, SYMBOLS_SCHEMA, SymbolEntry, SymbolTable, mean_columns,
+};

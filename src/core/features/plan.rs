@@ -4,12 +4,14 @@
 //! every value. Promises that computing a row changes no state.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::error::FeatureError;
 use super::kinds::FeatureKind;
 use super::names::{is_plain_feature, parse};
 use super::scaler::{Affine, Scaler};
 use super::state::{FeatureState, Memory, RowScratch};
+use super::symbols::{SymbolColumns, SymbolEntry, SymbolTable};
 use crate::core::domain::{Field, Reject, Schema, Step};
 
 /// Features in order, without a scaler: what a scaler is fitted on.
@@ -34,6 +36,8 @@ struct Placed {
 pub struct FeaturePlan {
     raw: RawFeatures,
     scale: Vec<Affine>,
+    /// What the model reads of the symbol behind these; `None` where it tells no symbols apart.
+    symbols: Option<Arc<SymbolColumns>>,
 }
 
 /// What a step amounts to.
@@ -149,7 +153,67 @@ impl FeaturePlan {
     ) -> Result<Self, FeatureError> {
         let raw = RawFeatures::new(names, extra_fields, label)?;
         scaler.check(names)?;
-        Ok(Self { raw, scale: scaler.affine()? })
+        Ok(Self { raw, scale: scaler.affine()?, symbols: None })
+    }
+
+    /// The same with the constant columns and the scalers of a table without
+    /// [`SymbolTable::problems`]. `names` are the features.
+    ///
+    /// # Errors
+    /// [`FeatureError::Scaler`] where a scaler of a symbol does not fit them.
+    pub fn with_symbols(
+        mut self,
+        table: &SymbolTable,
+        names: &[String],
+    ) -> Result<Self, FeatureError> {
+        self.symbols = Some(Arc::new(SymbolColumns::new(table, names, &self.scale)?));
+        Ok(self)
+    }
+
+    /// The scaler of a symbol.
+    fn scale_of(&self, entry: SymbolEntry) -> &[Affine] {
+        let own = self.symbols.as_ref().and_then(|symbols| symbols.scale(entry, self.width()));
+        own.unwrap_or(&self.scale)
+    }
+
+    /// Whether symbols have scalers of their own.
+    pub fn has_symbol_scalers(&self) -> bool {
+        self.symbols.as_ref().is_some_and(|symbols| symbols.has_scales())
+    }
+
+    /// Whether rows of a symbol are scaled as `other` scales them.
+    pub fn scales_as(&self, other: &Self, symbol: &str) -> bool {
+        self.scale_of(self.entry(symbol)) == other.scale_of(other.entry(symbol))
+    }
+
+    /// The place of a symbol in the table, to be looked up once.
+    pub fn entry(&self, symbol: &str) -> SymbolEntry {
+        self.symbols.as_ref().map(|symbols| symbols.entry(symbol)).unwrap_or_default()
+    }
+
+    /// Whether there is a table, and it does not have the symbol.
+    pub fn is_unknown(&self, entry: SymbolEntry) -> bool {
+        self.symbols.as_ref().is_some_and(|symbols| symbols.is_unknown(entry))
+    }
+
+    /// The constant columns of a symbol, behind the features of each row; none without a table.
+    pub fn symbol_columns(&self, entry: SymbolEntry) -> &[f32] {
+        self.symbols.as_ref().map_or(&[], |symbols| symbols.of(entry))
+    }
+
+    /// The names of these columns.
+    pub fn symbol_column_names(&self) -> &[String] {
+        self.symbols.as_ref().map_or(&[], |symbols| symbols.names())
+    }
+
+    /// What the model reads of a row of a symbol: its features and the symbol's columns.
+    pub fn input_row(&self, entry: SymbolEntry, row: &[f32]) -> Vec<f32> {
+        [row, self.symbol_columns(entry)].concat()
+    }
+
+    /// How many columns the model reads: those of the features and of the symbol.
+    pub fn inputs(&self) -> usize {
+        self.width() + self.symbols.as_ref().map_or(0, |symbols| symbols.width())
     }
 
     /// The same features without the scaler.
@@ -164,16 +228,41 @@ impl FeaturePlan {
 
     /// Whether a scaled row can be scaled back: not where the scaler cuts values off.
     pub fn can_be_undone(&self) -> bool {
-        !self.scale.iter().any(|affine| affine.clips())
+        let symbols_clip = self.symbols.as_ref().is_some_and(|symbols| symbols.clips());
+        !symbols_clip && !self.scale.iter().any(|affine| affine.clips())
     }
 
-    /// Computes the scaled row of a step into `scratch` without absorbing the step; follow with
-    /// [`FeatureState::absorb`] to keep it.
+    /// As [`FeaturePlan::row_of`], of a symbol without a scaler of its own.
+    ///
+    /// # Errors
+    /// As [`FeaturePlan::row_of`].
+    pub fn row(
+        &self,
+        state: &FeatureState,
+        step: &Step,
+        scratch: &mut RowScratch,
+    ) -> Result<RowStatus, Reject> {
+        self.scaled_row(&self.scale, state, step, scratch)
+    }
+
+    /// Computes the scaled row of a step of a symbol into `scratch` without absorbing the step;
+    /// follow with [`FeatureState::absorb`] to keep it.
     ///
     /// # Errors
     /// As [`RawFeatures::row`]; also where a scaled value leaves the finite `f32` numbers.
-    pub fn row(
+    pub fn row_of(
         &self,
+        entry: SymbolEntry,
+        state: &FeatureState,
+        step: &Step,
+        scratch: &mut RowScratch,
+    ) -> Result<RowStatus, Reject> {
+        self.scaled_row(self.scale_of(entry), state, step, scratch)
+    }
+
+    fn scaled_row(
+        &self,
+        scale: &[Affine],
         state: &FeatureState,
         step: &Step,
         scratch: &mut RowScratch,
@@ -183,7 +272,7 @@ impl FeaturePlan {
         }
         let (mut is_finite, mut out_of_range) = (true, false);
         let RowScratch { raw, row, .. } = scratch;
-        for ((affine, raw), scaled) in self.scale.iter().zip(raw.iter()).zip(row.iter_mut()) {
+        for ((affine, raw), scaled) in scale.iter().zip(raw.iter()).zip(row.iter_mut()) {
             // The one rounding from f64 to f32 between raw units and the model.
             *scaled = affine.apply(*raw) as f32;
             is_finite &= scaled.is_finite();
@@ -194,16 +283,22 @@ impl FeaturePlan {
 }
 
 impl FeaturePlan {
-    /// Scales a row of the same features that another plan has scaled, in place: back and anew.
-    /// Tells whether a value lies outside the training range; `None` where one leaves the finite
-    /// numbers.
+    /// Scales a row of a symbol that another plan of the same features has scaled, in place: back
+    /// and anew. `to` and `of` are its places in the tables of this plan and of the other. Tells
+    /// whether a value lies outside the training range; `None` where one leaves the finite numbers.
     ///
     /// The result is near the row that this plan would have made, and not always the same in the
     /// last bit: the other row was rounded to `f32`. The other plan's rows can be undone
     /// ([`FeaturePlan::can_be_undone`]).
-    pub fn rescale(&self, from: &Self, row: &mut [f32]) -> Option<bool> {
+    pub fn rescale(
+        &self,
+        to: SymbolEntry,
+        (from, of): (&Self, SymbolEntry),
+        row: &mut [f32],
+    ) -> Option<bool> {
+        let (to, from) = (self.scale_of(to), from.scale_of(of));
         let mut out_of_range = false;
-        for ((value, from), to) in row.iter_mut().zip(&from.scale).zip(&self.scale) {
+        for ((value, from), to) in row.iter_mut().zip(from).zip(to) {
             let raw = from.invert(f64::from(*value));
             *value = to.apply(raw) as f32;
             if !value.is_finite() {
@@ -306,11 +401,44 @@ mod tests {
         let names = names(&["close", "volume", "change"]);
         let to = FeaturePlan::new(&names, &[], "next_return", &scaler).unwrap();
         let mut row = [0.25, 0.5, 0.5];
-        assert_eq!(to.rescale(&from, &mut row), Some(false));
+        let none = SymbolEntry::default();
+        let rescale = |row: &mut [f32]| to.rescale(none, (&from, none), row);
+        assert_eq!(rescale(&mut row), Some(false));
         // close 12.5 of 10..30, volume 3 of 0..8, change +25 % of -100..100 %.
         assert_eq!(row, [-0.75, -0.25, 0.25]);
-        assert_eq!(to.rescale(&from, &mut [-1.0, 0.0, 0.0]), Some(true), "a close of 0");
-        assert_eq!(to.rescale(&from, &mut [f32::INFINITY, 0.0, 0.0]), None);
+        assert_eq!(rescale(&mut [-1.0, 0.0, 0.0]), Some(true), "a close of 0");
+        assert_eq!(rescale(&mut [f32::INFINITY, 0.0, 0.0]), None);
+    }
+
+    #[test]
+    fn a_symbol_with_a_scaler_of_its_own_is_scaled_by_it() {
+        use std::collections::BTreeMap;
+        let features = names(&["close", "volume", "change"]);
+        let own = minmax(&[("close", 10.0, 30.0), ("volume", 0.0, 8.0), ("change", -1.0, 1.0)]);
+        let symbols = ["A", "B"].map(|symbol| (symbol.to_owned(), Vec::new()));
+        let table = SymbolTable::new(Vec::new(), 0, BTreeMap::from(symbols), Vec::new())
+            .with_scalers(BTreeMap::from([("B".to_owned(), own)]));
+        assert_eq!(table.problems(), Vec::<String>::new());
+        let plan = tutorial().with_symbols(&table, &features).unwrap();
+        let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
+        plan.row(&state, &step(10.0, 1.0), &mut scratch).unwrap();
+        state.absorb(&scratch);
+        for (symbol, expected) in
+            [("A", [0.25, 0.5, 0.5]), ("B", [-0.75, -0.25, 0.25]), ("C", [0.25, 0.5, 0.5])]
+        {
+            let entry = plan.entry(symbol);
+            let status = plan.row_of(entry, &state, &step(12.5, 3.0), &mut scratch);
+            assert_eq!(status, Ok(RowStatus::Ready { out_of_range: false }));
+            assert_eq!(scratch.row(), expected, "{symbol}");
+            assert_eq!(plan.scales_as(&tutorial(), symbol), symbol != "B");
+        }
+        let (b, none) = (plan.entry("B"), SymbolEntry::default());
+        let mut row = [0.25, 0.5, 0.5];
+        assert_eq!(plan.rescale(b, (&tutorial(), none), &mut row), Some(false));
+        assert_eq!(row, [-0.75, -0.25, 0.25]);
+        let other = table.with_scalers(BTreeMap::from([("A".to_owned(), minmax(&[]))]));
+        let refused = tutorial().with_symbols(&other, &features).unwrap_err();
+        assert_eq!(refused, FeatureError::Scaler(ScalerError::Missing("close".into())));
     }
 
     #[test]

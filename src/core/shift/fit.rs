@@ -3,6 +3,8 @@
 //! Owns where bins end and what the limit of a feature is. Promises: made of the given rows alone,
 //! without draws, so that equal rows give equal bits. Never reads a row of another part.
 
+use std::ops::Deref;
+
 use super::plan::of_micro;
 use super::spec::{DistributionSpec, FeatureDistribution};
 use super::{BINS, ShiftPlan};
@@ -24,25 +26,37 @@ const RARE_DEVIATIONS: f64 = 4.75;
 
 /// The distribution of the training rows of every symbol: each series is `[rows, width]`, oldest
 /// row first. `None` where they are too few to say how far a stretch of them is from all of them.
-pub fn fit(
+pub fn fit(width: usize, series: &[&[f32]], span: [UnixNanos; 2]) -> Option<DistributionSpec> {
+    let lengths: Vec<usize> = series.iter().map(|rows| rows.len() / width.max(1)).collect();
+    fit_blocks(width, &lengths, |at| std::iter::once(series[at]), span)
+}
+
+/// The same of series that come block by block: `blocks` gives those of one series, which has
+/// `lengths` rows. They are read once for each feature and once more, and the column of one feature
+/// is in memory.
+pub fn fit_blocks<B: Deref<Target = [f32]>, I: Iterator<Item = B>>(
     width: usize,
-    series: &[&[f32]],
+    lengths: &[usize],
+    blocks: impl Fn(usize) -> I,
     [from, to]: [UnixNanos; 2],
 ) -> Option<DistributionSpec> {
-    let lengths = || series.iter().map(|rows| rows.len() / width.max(1));
-    if lengths().max().is_none_or(|rows| rows < SERIES_ROWS_MIN) {
+    if lengths.iter().max().is_none_or(|rows| *rows < SERIES_ROWS_MIN) {
         return None;
     }
+    let rows: usize = lengths.iter().sum();
     let column = |feature: usize| -> Vec<f32> {
-        let values = series.iter().flat_map(|rows| rows.iter().skip(feature).step_by(width));
-        // Zero has one sign.
-        values.map(|value| value + 0.0).collect()
+        let mut values = Vec::with_capacity(rows);
+        for block in (0..lengths.len()).flat_map(&blocks) {
+            // Zero has one sign.
+            values.extend(block.iter().skip(feature).step_by(width).map(|value| value + 0.0));
+        }
+        values
     };
     let features: Vec<_> =
         (0..width).map(|feature| distribution(column(feature))).collect::<Option<_>>()?;
-    let rows = u32::try_from(lengths().sum::<usize>()).ok()?;
+    let rows = u32::try_from(rows).ok()?;
     let mut spec = DistributionSpec { from, to, rows, memory_rows: MEMORY_ROWS, features };
-    let largest = largest(&ShiftPlan::new(&spec), width, series);
+    let largest = largest(&ShiftPlan::new(&spec), width, (0..lengths.len()).map(blocks));
     for (feature, largest) in spec.features.iter_mut().zip(largest) {
         feature.largest = of_micro(largest);
         feature.limit = (MARGIN * feature.largest).max(chance(feature.counts.len()));
@@ -75,15 +89,21 @@ fn distribution(mut values: Vec<f32>) -> Option<FeatureDistribution> {
 }
 
 /// The largest index of each feature, in millionths, over all stretches of every series.
-fn largest(plan: &ShiftPlan, width: usize, series: &[&[f32]]) -> Vec<u32> {
+fn largest<B: Deref<Target = [f32]>>(
+    plan: &ShiftPlan,
+    width: usize,
+    series: impl Iterator<Item = impl Iterator<Item = B>>,
+) -> Vec<u32> {
     let mut largest = vec![0; width];
-    for rows in series {
+    for blocks in series {
         let mut counts = plan.initial().to_vec();
-        for row in rows.chunks_exact(width) {
-            for ((cells, value), largest) in plan.features().iter().zip(row).zip(&mut largest) {
-                let counts = &mut counts[cells.places.clone()];
-                plan.count(cells, counts, *value);
-                *largest = plan.index(cells, counts).max(*largest);
+        for block in blocks {
+            for row in block.chunks_exact(width) {
+                for ((cells, value), largest) in plan.features().iter().zip(row).zip(&mut largest) {
+                    let counts = &mut counts[cells.places.clone()];
+                    plan.count(cells, counts, *value);
+                    *largest = plan.index(cells, counts).max(*largest);
+                }
             }
         }
     }

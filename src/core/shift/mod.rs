@@ -24,7 +24,7 @@ mod spec;
 mod tests;
 
 pub use self::book::{ShiftBook, ShiftState, ShiftTally};
-pub use self::fit::fit;
+pub use self::fit::{fit, fit_blocks};
 pub use self::plan::ShiftPlan;
 pub use self::spec::{DistributionSpec, FeatureDistribution};
 

@@ -104,7 +104,7 @@ impl Bar {
             fields.set(Field::VOLUME, volume);
         }
         for latest in &self.extra {
-            fields.set_extra(latest.column, latest.value);
+            fields.set_column(latest.column, latest.value);
         }
         fields
     }

@@ -1,4 +1,5 @@
-//! A sealed bundle: `model.onnx`, `manifest.json` and `golden.json` in one folder.
+//! A sealed bundle: `model.onnx`, `manifest.json`, `golden.json` and, where the model tells symbols
+//! apart, `symbols.json` in one folder.
 //!
 //! Owns reading, verifying and sealing. Promises that the model that runs is made of the very
 //! bytes whose hash was checked, and that every problem is found before the first forecast. Never
@@ -13,8 +14,9 @@ use sha2::{Digest, Sha256};
 
 use super::golden::{GOLDEN_SCHEMA, Golden, GoldenCase};
 use super::graph::{ONNX_BYTES_MAX, check_graph};
-use super::manifest::{Manifest, Mode, Plans, Rows};
+use super::manifest::{Manifest, Mode, Plans, Rows, SymbolsSpec};
 use super::proof::{Driven, Measured, Unmeasured, measure, measure_alone, spread};
+use crate::core::features::SymbolTable;
 use crate::core::forecast::Output;
 use crate::core::text::{excerpt, indented_lines, with_suggestion};
 use crate::engine::files::read_regular_file;
@@ -24,8 +26,10 @@ use crate::engine::inference::{Backend, InferenceError, Runtime, Shape, Signatur
 pub const MANIFEST_FILE: &str = "manifest.json";
 const ONNX_FILE: &str = "model.onnx";
 const GOLDEN_FILE: &str = "golden.json";
+const SYMBOLS_FILE: &str = "symbols.json";
 pub(super) const MANIFEST_BYTES_MAX: usize = 1 << 20;
 const GOLDEN_BYTES_MAX: usize = 16 << 20;
+const SYMBOLS_BYTES_MAX: usize = 64 << 20;
 
 /// The most rows of a golden case, unless the window has more.
 pub(crate) const GOLDEN_ROWS_MAX: usize = 4096;
@@ -58,6 +62,8 @@ pub struct Draft {
     pub onnx: Vec<u8>,
     /// The golden vectors.
     pub golden: Golden,
+    /// What the model reads of each symbol; `None` where it tells none apart.
+    pub symbols: Option<SymbolTable>,
 }
 
 /// Why a bundle is refused, or cannot be written: every problem found, each naming the file and
@@ -130,6 +136,16 @@ fn read_file(folder: &Path, name: &str, bytes_max: usize) -> Result<Vec<u8>, Str
     read_regular_file(&folder.join(name), bytes_max).map_err(|error| format!("{name}: {error}"))
 }
 
+/// The table of a version in the folder of models, by its manifest; `None` where it has none or the
+/// file is not the one that the manifest speaks of.
+pub fn read_symbols(root: &Path, manifest: &Manifest) -> Option<SymbolTable> {
+    let stated = manifest.symbols.as_ref()?;
+    let folder = root.join(&manifest.name).join(&manifest.version);
+    let bytes = read_file(&folder, SYMBOLS_FILE, SYMBOLS_BYTES_MAX).ok()?;
+    let table: SymbolTable = serde_json::from_slice(&bytes).ok()?;
+    (sha256(&bytes) == stated.sha256 && table.problems().is_empty()).then_some(table)
+}
+
 impl Bundle {
     /// Reads a folder and checks all that can be checked without running the model: hashes, the
     /// manifest's rules, the graph, and the rows of the golden vectors.
@@ -155,11 +171,18 @@ impl Bundle {
             let words = with_suggestion(&error.to_string());
             refuse(vec![format!("{MANIFEST_FILE}: {words}")])
         })?;
+        let table = manifest.symbols.as_ref().map(|_| file(SYMBOLS_FILE, SYMBOLS_BYTES_MAX));
+        let table = table.transpose().map_err(|error| refuse(vec![error]))?;
         let mut problems = check_place(&manifest, folder);
+        let symbols = manifest.symbols.as_ref().zip(table.as_ref());
+        let symbols = symbols.map(|(s, table)| ("symbols.sha256", &s.sha256, table, SYMBOLS_FILE));
         for (field, stated, bytes, name) in [
             ("onnx_sha256", &manifest.onnx_sha256, &onnx, ONNX_FILE),
             ("golden_sha256", &manifest.golden_sha256, &golden, GOLDEN_FILE),
-        ] {
+        ]
+        .into_iter()
+        .chain(symbols)
+        {
             let found = sha256(bytes);
             if *stated != found {
                 let stated = quoted(stated);
@@ -174,12 +197,14 @@ impl Bundle {
         }
         let golden = serde_json::from_slice(&golden)
             .map_err(|error| problems.push(format!("{GOLDEN_FILE}: {error}")));
-        match golden {
-            Ok(golden) => {
-                let draft = Draft { manifest, onnx, golden };
+        let symbols = table.map(|bytes| serde_json::from_slice(&bytes)).transpose();
+        let symbols = symbols.map_err(|error| problems.push(format!("{SYMBOLS_FILE}: {error}")));
+        match (golden, symbols) {
+            (Ok(golden), Ok(symbols)) => {
+                let draft = Draft { manifest, onnx, golden, symbols };
                 Self::check(folder, sha256(&text), draft, problems).map_err(refuse)
             }
-            Err(()) => Err(refuse(problems)),
+            _ => Err(refuse(problems)),
         }
     }
 
@@ -190,11 +215,19 @@ impl Bundle {
         draft: Draft,
         mut problems: Vec<String>,
     ) -> Result<Self, Vec<String>> {
-        let Draft { manifest, onnx, golden } = draft;
+        let Draft { manifest, onnx, golden, symbols } = draft;
+        let found = symbols.as_ref().map_or_else(Vec::new, SymbolTable::problems);
+        problems.extend(found.into_iter().map(|text| format!("{SYMBOLS_FILE}: {text}")));
+        if manifest.symbols.is_some() != symbols.is_some() {
+            problems.push(format!("{MANIFEST_FILE}: symbols: goes with {SYMBOLS_FILE}"));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
         if let Err(found) = check_graph(&onnx, &manifest) {
             problems.extend(found.into_iter().map(|text| format!("{ONNX_FILE}: {text}")));
         }
-        let plans = match manifest.plans() {
+        let plans = match manifest.plans_with(symbols.as_ref()) {
             Ok(plans) => plans,
             Err(found) => {
                 problems.extend(found.into_iter().map(|text| format!("{MANIFEST_FILE}: {text}")));
@@ -205,7 +238,7 @@ impl Bundle {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let signature = manifest.graph.signature(plans.features.width());
+        let signature = manifest.graph.signature(plans.features.inputs());
         let folder = folder.to_owned();
         let proven = Arc::default();
         Ok(Self { folder, manifest, manifest_sha256, plans, signature, onnx, golden, proven })
@@ -494,6 +527,7 @@ impl Draft {
     pub fn into_bundle(mut self) -> Result<Bundle, BundleError> {
         self.manifest.onnx_sha256 = sha256(&self.onnx);
         self.manifest.golden_sha256 = sha256(&to_json(&self.golden));
+        self.note_symbols();
         let folder = Path::new(&self.manifest.name).join(&self.manifest.version);
         let refuse = |problems| BundleError::new(&folder, problems);
         let manifest_sha256 = sha256(&to_json(&self.manifest));
@@ -531,6 +565,7 @@ impl Draft {
         let golden = to_json(&self.golden);
         self.manifest.onnx_sha256 = sha256(&self.onnx);
         self.manifest.golden_sha256 = sha256(&golden);
+        let symbols = self.note_symbols();
         fs::create_dir_all(&parent).map_err(failed)?;
         // The name and version are folders here too, because reading back checks them.
         let draft_root = parent.join(format!(".{}.draft", self.manifest.version));
@@ -538,13 +573,27 @@ impl Draft {
         let staged = Staged { draft_root, draft_folder, folder: folder.clone() };
         fs::create_dir_all(&staged.draft_folder).map_err(failed)?;
         let manifest = to_json(&self.manifest);
+        let symbols = symbols.iter().map(|bytes| (SYMBOLS_FILE, bytes));
         for (name, bytes) in
             [(ONNX_FILE, &self.onnx), (GOLDEN_FILE, &golden), (MANIFEST_FILE, &manifest)]
+                .into_iter()
+                .chain(symbols)
         {
             write_durably(&staged.draft_folder.join(name), bytes).map_err(failed)?;
         }
         Self::read_back(&staged.draft_folder, runtime, is_measured)?;
         Ok(staged)
+    }
+
+    /// Has the manifest speak of the table. Returns the bytes of its file.
+    fn note_symbols(&mut self) -> Option<Vec<u8>> {
+        let bytes = self.symbols.as_ref().map(to_json);
+        self.manifest.symbols = self
+            .symbols
+            .as_ref()
+            .zip(bytes.as_ref())
+            .map(|(table, bytes)| SymbolsSpec { sha256: sha256(bytes), ..SymbolsSpec::of(table) });
+        bytes
     }
 
     /// Where nothing is said of how rows relate, a model whose rows only round differently is said

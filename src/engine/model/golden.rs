@@ -35,9 +35,13 @@ pub struct Golden {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GoldenCase {
+    /// Whose rows these are, where the model tells symbols apart; absent for an unknown symbol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<String>,
     /// Raw steps, oldest first: the features' warm-up and then one for each row.
     pub steps: Vec<GoldenStep>,
-    /// The scaled rows `[n][F]` that the steps make, in model units: W or more.
+    /// The rows that the steps make, as the model reads them: the scaled features, and the columns
+    /// of the symbol where it has any; W or more.
     pub window: Vec<Vec<f32>>,
     /// The model's values, in model units: one after each row from the W-th on, `n - W + 1`.
     pub output: Vec<f32>,
@@ -101,6 +105,8 @@ impl GoldenCase {
     /// # Errors
     /// Says which row and feature differ, or why the steps make no window.
     pub fn check_rows(&self, features: &FeaturePlan, names: &[String]) -> Result<(), String> {
+        let entry = features.entry(self.symbol.as_deref().unwrap_or_default());
+        let names = || names.iter().chain(features.symbol_column_names());
         let mut state = features.raw().initial_state();
         let mut scratch = features.raw().scratch();
         let mut rows = Vec::with_capacity(self.window.len());
@@ -108,11 +114,11 @@ impl GoldenCase {
             let at = |reason: String| format!("steps[{index}]: {reason}");
             let step = step.step(features.raw().schema()).map_err(at)?;
             let status = features
-                .row(&state, &step, &mut scratch)
+                .row_of(entry, &state, &step, &mut scratch)
                 .map_err(|reason| at(reason.label().to_owned()))?;
             state.absorb(&scratch);
             if matches!(status, RowStatus::Ready { .. }) {
-                rows.push(scratch.row().to_vec());
+                rows.push(features.input_row(entry, scratch.row()));
             }
         }
         if rows.len() != self.window.len() {
@@ -123,7 +129,7 @@ impl GoldenCase {
             if made.len() != stated.len() {
                 return Err(format!("window[{index}] has {} features", stated.len()));
             }
-            for ((made, stated), name) in made.iter().zip(stated).zip(names) {
+            for ((made, stated), name) in made.iter().zip(stated).zip(names()) {
                 if made.to_bits() != stated.to_bits() {
                     return Err(format!("window[{index}] `{name}`: {stated}, steps make {made}"));
                 }

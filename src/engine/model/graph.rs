@@ -59,7 +59,7 @@ pub fn check_graph(onnx: &[u8], manifest: &Manifest) -> Result<(), Vec<String>> 
                 .iter()
                 .filter(|input| !constants.contains(input.name.as_str()))
                 .collect();
-            let features = manifest.features.len();
+            let features = manifest.inputs();
             check_signature(graph, &inputs, &manifest.graph, features, &mut problems);
             check_output(graph, &manifest.graph, &mut problems);
             check_states(graph, &inputs, &manifest.graph, &mut problems);

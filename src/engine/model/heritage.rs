@@ -12,8 +12,9 @@ use crate::core::features::FeaturePlan;
 pub enum Heritage {
     /// Features, their scaler and the steps are the same: rows are the rows that this model makes.
     Rows,
-    /// The scaler is another one: rows are scaled back by the old one and scaled anew. That is not
-    /// exact to the last bit, so the windows are marked until the last of these rows has left.
+    /// The scaler is another one, or that of some symbols is: their rows are scaled back by the
+    /// old one and scaled anew. That is not exact to the last bit, so their windows are marked
+    /// until the last of these rows has left.
     Rescaled {
         /// The features with the scaler that the rows have.
         from: Box<FeaturePlan>,
@@ -26,7 +27,8 @@ pub enum Heritage {
 }
 
 impl Heritage {
-    /// What `new` can take over from `old`, whose features are `from`.
+    /// What `new` can take over from `old`, whose features are `from`. Columns of the symbol are no
+    /// part of a stored row, so another table changes nothing but the scalers that it has.
     pub fn between(old: &Manifest, new: &Manifest, from: &FeaturePlan) -> Self {
         let differences = [
             ("the model", old.name != new.name),
@@ -37,8 +39,16 @@ impl Heritage {
         if let Some((because, _)) = differences.into_iter().find(|(_, differ)| *differ) {
             return Self::Nothing { because };
         }
-        if old.scaler == new.scaler {
+        let scalers = |manifest: &Manifest| {
+            let symbols = manifest.symbols.as_ref().filter(|symbols| symbols.scalers > 0)?;
+            Some(symbols.sha256.clone())
+        };
+        let (of_old, of_new) = (scalers(old), scalers(new));
+        if old.scaler == new.scaler && of_old == of_new {
             return Self::Rows;
+        }
+        if of_old.is_some() && !from.has_symbol_scalers() {
+            return Self::Nothing { because: "the scalers of symbols" };
         }
         if !from.can_be_undone() {
             return Self::Nothing { because: "the clipping scaler" };

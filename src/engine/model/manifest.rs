@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::baseline::BaselineSpec;
 use crate::core::domain::UnixNanos;
-use crate::core::features::{FeaturePlan, Scaler};
+use crate::core::features::{FeaturePlan, SYMBOL_COLUMNS_MAX, Scaler, SymbolTable};
 use crate::core::forecast::{
     ForecastPlan, Interval, OutputPlan, SignalThresholds, Target, TargetError, Truth,
 };
@@ -62,6 +62,10 @@ pub struct Manifest {
     pub extra_fields: Vec<String>,
     /// Raw features to model units, fitted on the training part alone.
     pub scaler: Scaler,
+    /// What the model reads of the symbol behind the features of each row; absent in bundles that
+    /// tell no symbols apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbols: Option<SymbolsSpec>,
     /// What is forecast.
     pub target: TargetSpec,
     /// The modes that the graph serves.
@@ -101,6 +105,30 @@ pub struct Manifest {
     pub repeats: Vec<RepeatFigures>,
     /// The evaluation in one honest sentence.
     pub verdict: String,
+}
+
+/// The table of symbols in `symbols.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SymbolsSpec {
+    /// Lower-case hexadecimal SHA-256 of `symbols.json`.
+    pub sha256: String,
+    /// How many symbols it has.
+    pub count: u32,
+    /// The names of its static columns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statics: Vec<String>,
+    /// How many columns of a learned embedding follow them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub embedding: u32,
+    /// How many symbols have a scaler of their own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub scalers: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// How a graph is driven.
@@ -465,7 +493,31 @@ impl ColumnsSpec {
     }
 }
 
+impl SymbolsSpec {
+    /// What the manifest says of a table, but for the hash.
+    pub fn of(table: &SymbolTable) -> Self {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Self {
+            sha256: String::new(),
+            count: count(table.symbols.len()),
+            statics: table.statics.clone(),
+            embedding: table.embedding,
+            scalers: count(table.scalers.len()),
+        }
+    }
+
+    /// How many columns of each row come from the table.
+    pub fn width(&self) -> usize {
+        self.statics.len() + self.embedding as usize
+    }
+}
+
 impl Manifest {
+    /// How many columns the graph reads of a step: those of the features and of the symbol.
+    pub fn inputs(&self) -> usize {
+        self.features.len() + self.symbols.as_ref().map_or(0, SymbolsSpec::width)
+    }
+
     /// Name and version become folders, so they must not lead out of their parent.
     pub(super) fn check_names(&self) -> Vec<String> {
         [("name", &self.name), ("version", &self.version)]
@@ -493,12 +545,32 @@ impl Manifest {
         })
     }
 
-    /// Checks every rule inside the manifest and resolves it into plans.
+    /// Checks every rule inside the manifest and resolves it into plans. Rows lack the columns of
+    /// the symbol, where the model reads any.
     ///
     /// # Errors
     /// One line per broken rule, each beginning with the field at fault.
     pub fn plans(&self) -> Result<Plans, Vec<String>> {
+        self.plans_with(None)
+    }
+
+    /// As [`Manifest::plans`], with the table that `symbols` speaks of. The table breaks no rule of
+    /// its own.
+    ///
+    /// # Errors
+    /// As [`Manifest::plans`].
+    pub fn plans_with(&self, table: Option<&SymbolTable>) -> Result<Plans, Vec<String>> {
         let mut problems = self.check_names();
+        if let Some(symbols) = &self.symbols {
+            if symbols.width() > SYMBOL_COLUMNS_MAX {
+                let (found, most) = (symbols.width(), SYMBOL_COLUMNS_MAX);
+                problems.push(format!("symbols: {found} columns, at most {most} are read"));
+            }
+            let stated = SymbolsSpec { sha256: String::new(), ..symbols.clone() };
+            if table.is_some_and(|table| SymbolsSpec::of(table) != stated) {
+                problems.push("symbols: speaks of another table".to_owned());
+            }
+        }
         if self.schema != MANIFEST_SCHEMA {
             problems.push(format!("schema: `{}`, expected `{MANIFEST_SCHEMA}`", self.schema));
         }
@@ -553,6 +625,10 @@ impl Manifest {
             problems.push(format!("target.scaler: needs exactly one column named `{label}`"));
         }
         let features = FeaturePlan::new(&self.features, &self.extra_fields, label, &self.scaler)
+            .and_then(|plan| match table {
+                Some(table) => plan.with_symbols(table, &self.features),
+                None => Ok(plan),
+            })
             .map_err(|error| problems.push(format!("features: {error}")));
         let truth = features.as_ref().ok().and_then(|features| {
             let truth = self.target.kind.truth(features.raw().schema());

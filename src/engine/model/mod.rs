@@ -22,7 +22,7 @@ mod wire_scan;
 pub mod writer;
 
 pub(crate) use bundle::GOLDEN_ROWS_MAX;
-pub use bundle::{Bundle, BundleError, Draft, MANIFEST_FILE, Staged};
+pub use bundle::{Bundle, BundleError, Draft, MANIFEST_FILE, Staged, read_symbols};
 pub use choice::ModelChoice;
 pub use graph::{ONNX_BYTES_MAX, check_graph};
 pub use heritage::Heritage;

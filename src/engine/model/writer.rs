@@ -1,8 +1,11 @@
-//! Writing graphs: LSTM layers with their states in and out, and dense layers.
+//! Writing graphs: recurrent layers with their states in and out, and dense layers.
 //!
-//! Owns the names in a graph of ours and how its layers are wired. Promises inputs `x [T,B,F]` and
-//! for each LSTM layer `h` and `c [1,B,H]`, outputs `y [B,K]` and the new states, with `T` and `B`
-//! symbolic, and that equal weights give equal bytes. Never makes weights up.
+//! Owns the names in a graph of ours and how its layers are wired. Promises inputs `x [T,B,F]` and,
+//! for each recurrent layer, `h [1,B,H]` and for an LSTM also `c [1,B,H]`, outputs `y [B,K]` and
+//! the new states, with `T` and `B` symbolic, and that equal weights give equal bytes. Never makes
+//! weights up, and never writes a constant that no node reads.
+
+use std::collections::HashSet;
 
 use super::manifest::{GraphSpec, StateSpec};
 use crate::engine::onnx::{
@@ -26,11 +29,21 @@ pub struct WrittenGraph {
     pub graph: GraphSpec,
 }
 
+/// A recurrent layer as ONNX has it.
+struct Recurrent {
+    operator: &'static str,
+    gates: usize,
+    inputs: usize,
+    units: usize,
+    /// What its states are called, in the order of the operator.
+    states: &'static [&'static str],
+}
+
 /// A graph in the making, layer after layer.
 pub struct GraphWriter {
     graph: GraphProto,
     states: Option<Vec<StateSpec>>,
-    lstm_count: usize,
+    recurrent_count: usize,
     dense_count: usize,
     /// What the next layer reads.
     value: String,
@@ -50,6 +63,21 @@ pub struct LstmWeights<'w> {
     pub bias: &'w [f32],
 }
 
+/// The weights of one GRU layer, gates in the order z, r, h. The reset gate multiplies the product
+/// with the state.
+pub struct GruWeights<'w> {
+    /// Numbers per row that the layer reads: I.
+    pub inputs: usize,
+    /// H
+    pub units: usize,
+    /// `[3H, I]`
+    pub kernel: &'w [f32],
+    /// `[3H, H]`
+    pub recurrent: &'w [f32],
+    /// `[2, 3H]`: those of the input, then those of the state.
+    pub bias: &'w [f32],
+}
+
 /// The weights of one dense layer.
 pub struct DenseWeights<'w> {
     /// `[inputs, units]`
@@ -64,59 +92,81 @@ pub struct DenseWeights<'w> {
 
 impl GraphWriter {
     /// Begins a graph called `name`: `features` numbers a row in, `outputs` out. `stateful` graphs
-    /// take and give the states of their LSTM layers; the others begin from zero.
+    /// take and give the states of their recurrent layers; the others begin from zero.
     pub fn new(name: &str, features: usize, outputs: usize, stateful: bool) -> Self {
         let mut graph = GraphProto { name: name.to_owned(), ..GraphProto::default() };
         // Y is [T, directions, B, H], Y_h is [directions, B, H]; there is one direction.
         graph.initializer.push(TensorProto::int64s(DIRECTION_AXIS, &[1], &[1]));
-        if stateful {
-            graph.initializer.push(TensorProto::int64s(STATE_AXIS, &[1], &[0]));
-        }
+        graph.initializer.push(TensorProto::int64s(STATE_AXIS, &[1], &[0]));
         let rows = [Dimension::named("T"), Dimension::named("B"), Dimension::of(features)];
         graph.input.push(ValueInfoProto::float_tensor(INPUT, rows));
         let outputs = [Dimension::named("B"), Dimension::of(outputs)];
         graph.output.push(ValueInfoProto::float_tensor(OUTPUT, outputs));
         let states = stateful.then(Vec::new);
-        Self { graph, states, lstm_count: 0, dense_count: 0, value: INPUT.to_owned() }
+        Self { graph, states, recurrent_count: 0, dense_count: 0, value: INPUT.to_owned() }
     }
 
     /// Adds an LSTM layer that hands on its state after every step `[T,B,H]`, or after the last one
     /// `[B,H]`.
     pub fn lstm(&mut self, weights: &LstmWeights<'_>, last_step: bool) {
         let LstmWeights { inputs, units, kernel, recurrent, bias } = *weights;
-        let at = self.lstm_count;
-        self.lstm_count += 1;
-        let name = format!("lstm{at}");
         // ONNX has a second bias, for the recurrent sums.
         let mut both = bias.to_vec();
         both.resize(8 * units, 0.0);
+        let layer = Recurrent { operator: "LSTM", gates: 4, inputs, units, states: &["h", "c"] };
+        self.recurrent(&layer, [kernel, recurrent, &both], last_step);
+    }
+
+    /// Adds a GRU layer that hands on its state after every step `[T,B,H]`, or after the last one
+    /// `[B,H]`.
+    pub fn gru(&mut self, weights: &GruWeights<'_>, last_step: bool) {
+        let GruWeights { inputs, units, kernel, recurrent, bias } = *weights;
+        let layer = Recurrent { operator: "GRU", gates: 3, inputs, units, states: &["h"] };
+        self.recurrent(&layer, [kernel, recurrent, bias], last_step);
+    }
+
+    fn recurrent(&mut self, layer: &Recurrent, weights: [&[f32]; 3], last_step: bool) {
+        let Recurrent { operator, gates, inputs, units, states: parts } = *layer;
+        let at = self.recurrent_count;
+        self.recurrent_count += 1;
+        let name = format!("{}{at}", operator.to_lowercase());
         let [w, r, b] = ["w", "r", "b"].map(|part| format!("{name}_{part}"));
-        self.constant(&w, &[1, 4 * units, inputs], kernel);
-        self.constant(&r, &[1, 4 * units, units], recurrent);
-        self.constant(&b, &[1, 8 * units], &both);
-        let (h, c) = (format!("h{at}"), format!("c{at}"));
-        let (sequence, h_out, c_out) =
-            (format!("{name}_y"), format!("{h}_out"), format!("{c}_out"));
-        let (mut reads, mut writes) = (vec![self.value.as_str(), &w, &r, &b], vec![&*sequence]);
+        let [kernel, recurrent, bias] = weights;
+        self.constant(&w, &[1, gates * units, inputs], kernel);
+        self.constant(&r, &[1, gates * units, units], recurrent);
+        self.constant(&b, &[1, 2 * gates * units], bias);
+        let taken: Vec<String> = parts.iter().map(|part| format!("{part}{at}")).collect();
+        let given: Vec<String> = taken.iter().map(|state| format!("{state}_out")).collect();
+        let sequence = format!("{name}_y");
+        let mut reads = vec![self.value.as_str(), &w, &r, &b];
+        // Empty names leave out the lengths of sequences, and values that no node reads.
+        let mut writes = vec![if last_step { "" } else { &*sequence }];
         if let Some(states) = &mut self.states {
-            for (input, output) in [(&h, &h_out), (&c, &c_out)] {
+            reads.push("");
+            for (input, output) in taken.iter().zip(&given) {
                 let shape = || [Dimension::of(1), Dimension::named("B"), Dimension::of(units)];
                 self.graph.input.push(ValueInfoProto::float_tensor(input, shape()));
                 self.graph.output.push(ValueInfoProto::float_tensor(output, shape()));
                 let width =
                     u32::try_from(units).expect("a layer whose weights fit memory is narrower");
                 states.push(StateSpec { input: input.clone(), output: output.clone(), width });
+                reads.push(input);
+                writes.push(output);
             }
-            // Empty names leave out the lengths of sequences, and the sequence that nobody reads.
-            reads.extend(["", &h, &c]);
-            writes = vec![if last_step { "" } else { &sequence }, &h_out, &c_out];
+        } else if last_step {
+            writes.push(&given[0]);
         }
         let hidden_size =
             i64::try_from(units).expect("a layer whose weights fit memory is narrower");
-        let node = NodeProto::new("LSTM", &name, &reads, &writes);
-        self.graph.node.push(node.with_int("hidden_size", hidden_size));
+        let mut node = NodeProto::new(operator, &name, &reads, &writes);
+        node = node.with_int("hidden_size", hidden_size);
+        if operator == "GRU" {
+            node = node.with_int("linear_before_reset", 1);
+        }
+        self.graph.node.push(node);
         let output = format!("{name}_out");
-        let squeezed = if last_step { [&*h_out, STATE_AXIS] } else { [&sequence, DIRECTION_AXIS] };
+        let squeezed =
+            if last_step { [&*given[0], STATE_AXIS] } else { [&sequence, DIRECTION_AXIS] };
         self.node(NodeProto::new("Squeeze", &format!("{name}_squeeze"), &squeezed, &[&output]));
         self.value = output;
     }
@@ -166,7 +216,12 @@ impl GraphWriter {
     }
 
     /// The graph, whole.
-    pub fn finish(self) -> WrittenGraph {
+    pub fn finish(mut self) -> WrittenGraph {
+        let Self { graph, .. } = &mut self;
+        let read: HashSet<&String> = graph.node.iter().flat_map(|node| &node.input).collect();
+        // Of these two, a graph reads those that its layers need.
+        let is_axis = |name: &str| name == STATE_AXIS || name == DIRECTION_AXIS;
+        graph.initializer.retain(|tensor| !is_axis(&tensor.name) || read.contains(&tensor.name));
         let model = ModelProto {
             ir_version: IR_VERSION,
             producer_name: env!("CARGO_PKG_NAME").to_owned(),
@@ -182,6 +237,15 @@ impl GraphWriter {
             graph: GraphSpec { input, output, states, columns: None },
         }
     }
+}
+
+/// The constants of a graph that no node reads. ONNX Runtime warns of each.
+#[cfg(test)]
+pub(crate) fn unread_constants(onnx: &[u8]) -> Vec<String> {
+    let graph = ModelProto::from_bytes(onnx).unwrap().graph.unwrap();
+    let is_read = |name: &String| graph.node.iter().any(|node| node.input.contains(name));
+    let names = graph.initializer.iter().map(|tensor| tensor.name.clone());
+    names.filter(|name| !is_read(name)).collect()
 }
 
 #[cfg(test)]
@@ -213,5 +277,26 @@ mod tests {
         let written = ModelProto::from_bytes(&writer.finish().onnx).unwrap().graph.unwrap();
         // Not `assert_eq`, whose message would be all weights.
         assert!(written == shipped, "another graph than the trainer sealed");
+    }
+
+    #[test]
+    fn every_constant_is_read() {
+        for (stateful, last_step) in [(true, true), (true, false), (false, true), (false, false)] {
+            for is_gru in [false, true] {
+                let mut writer = GraphWriter::new("m", 1, 1, stateful);
+                let (inputs, units) = (1, 1);
+                if is_gru {
+                    let (kernel, recurrent, bias) = (&[0.0; 3], &[0.0; 3], &[0.0; 6]);
+                    let weights = GruWeights { inputs, units, kernel, recurrent, bias };
+                    writer.gru(&weights, last_step);
+                } else {
+                    let (kernel, recurrent, bias) = (&[0.0; 4], &[0.0; 4], &[0.0; 4]);
+                    let weights = LstmWeights { inputs, units, kernel, recurrent, bias };
+                    writer.lstm(&weights, last_step);
+                }
+                let unread = unread_constants(&writer.finish().onnx);
+                assert!(unread.is_empty(), "{stateful} {last_step} {is_gru}: {unread:?}");
+            }
+        }
     }
 }

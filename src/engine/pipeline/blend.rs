@@ -99,7 +99,7 @@ impl Pipeline {
         self.engine.blend(names.len(), evidence.unwrap_or(EvidenceRanges::UNKNOWN));
         // The window of the first member is worth as much here.
         let first = self.manifest.clone();
-        self.predecessors.extend(of_version(&first, &first));
+        self.predecessors.extend(of_version(&first, None, &first));
         let mode = self.template().mode;
         self.manifest.name = name.to_owned();
         self.manifest.version = digest.chars().take(VERSION_DIGITS).collect();

@@ -237,7 +237,7 @@ impl Pipeline {
 
     /// Learns to read the states of another version, wherever its bundle is.
     pub fn know(&mut self, version: &Manifest) {
-        self.predecessors.extend(of_version(version, &self.manifest));
+        self.predecessors.extend(of_version(version, None, &self.manifest));
     }
 
     /// What all forecasts have in common.

@@ -1,13 +1,14 @@
 //! Other versions of the model, whose stored states can be read.
 //!
 //! Owns the pair of a codec and what its states are worth. Promises that both follow from the two
-//! manifests. Never touches a state.
+//! manifests and their tables of symbols. Never touches a state.
 
 use std::path::Path;
 
+use crate::core::features::SymbolTable;
 use crate::engine::inference::Rounding;
 use crate::engine::model::manifest::{Manifest, Mode};
-use crate::engine::model::{Heritage, other_manifests};
+use crate::engine::model::{Heritage, other_manifests, read_symbols};
 use crate::engine::state::StateCodec;
 
 /// Another version of the model that runs: how to read its states, and what to make of them.
@@ -22,12 +23,18 @@ pub(super) struct Predecessor {
 /// The other versions of a model in the folder of models. A version that cannot be read has no
 /// states that anybody could want.
 pub(super) fn predecessors(root: &Path, new: &Manifest) -> Vec<Predecessor> {
-    other_manifests(root, new).flat_map(|old| of_version(&old, new)).collect()
+    let of = |old: Manifest| of_version(&old, read_symbols(root, &old).as_ref(), new);
+    other_manifests(root, new).flat_map(of).collect()
 }
 
-/// What is known of one version, in each of its modes.
-pub(super) fn of_version(old: &Manifest, new: &Manifest) -> Vec<Predecessor> {
-    let Ok(plans) = old.plans() else { return Vec::new() };
+/// What is known of one version, in each of its modes. Without its table of symbols, rows that were
+/// scaled by scalers of it are worth nothing to a version with another one.
+pub(super) fn of_version(
+    old: &Manifest,
+    table: Option<&SymbolTable>,
+    new: &Manifest,
+) -> Vec<Predecessor> {
+    let Ok(plans) = old.plans_with(table) else { return Vec::new() };
     let in_mode = |mode: &Mode| {
         let heritage = Heritage::between(old, new, &plans.features);
         Rounding::ALL.map(|rounding| Predecessor {

@@ -352,6 +352,8 @@ impl Engine {
             let forgotten = self.symbols.swap_remove(index);
             places.swap_remove(index);
             self.index.remove(&forgotten.name);
+            let is_unknown = self.plans.features.is_unknown(forgotten.entry);
+            self.unknown -= usize::from(is_unknown);
             self.scores.swap_remove(id);
             self.outputs.swap_remove(id);
             self.shift.iter_mut().for_each(|book| book.swap_remove(id));

@@ -4,7 +4,7 @@
 //! anything between runs.
 
 use super::batch;
-use crate::core::window::Window;
+use super::input::InputWindow;
 use crate::engine::inference::{Backend, InferenceError, Shape};
 
 /// The most windows of one run. Larger ones fall out of the processor's caches between two steps:
@@ -45,7 +45,7 @@ impl FullWindows {
     pub(super) fn infer<'w, T: Copy>(
         &self,
         backend: &mut dyn Backend,
-        windows: impl Iterator<Item = (T, &'w Window)> + Clone,
+        windows: impl Iterator<Item = (T, InputWindow<'w>)> + Clone,
         finish: &mut impl FnMut(T, &[f32]),
     ) -> Result<(), InferenceError> {
         batch::in_runs(windows, self.batch_rows_max, |chunk, batch| {
@@ -57,7 +57,7 @@ impl FullWindows {
             for (column, (_, window)) in chunk.clone().enumerate() {
                 for (step, row) in window.rows().enumerate() {
                     let start = (step * batch + column) * self.width;
-                    rows[start..start + self.width].copy_from_slice(row);
+                    row.write(&mut rows[start..start + self.width]);
                 }
             }
             backend.run(lane)?;

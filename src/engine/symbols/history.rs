@@ -325,6 +325,7 @@ impl Engine {
         (fresh.applied, fresh.changed) = (state.applied, state.changed);
         // It keeps its place among those whose recurrent states are still to be computed.
         fresh.asleep = state.asleep;
+        fresh.entry = state.entry;
         fresh.shed_steps = state.shed_steps;
         (fresh.past, fresh.begins_cold) = (state.past, true);
         *state = fresh;

@@ -5,6 +5,7 @@
 //! whether its states are there or its forecast is made of its rows. Never decides what may be
 //! taken over: [`Heritage`] says so.
 
+use super::input::InputWindow;
 use super::rest::States;
 use super::{Driver, Engine, SymbolSnapshot};
 use crate::core::domain::{Quantiles, SymbolId, UnixNanos};
@@ -35,7 +36,13 @@ impl Engine {
         let change = match heritage {
             Heritage::Nothing { .. } => return None,
             Heritage::Rows => None,
-            Heritage::Rescaled { from } => Some(|row: &mut [f32]| plan.rescale(from, row)),
+            // A symbol may have kept its scaler while others have not.
+            Heritage::Rescaled { from } if plan.scales_as(from, snapshot.symbol()) => None,
+            Heritage::Rescaled { from } => {
+                let symbol = snapshot.symbol();
+                let (to, of) = (plan.entry(symbol), from.entry(symbol));
+                Some(move |row: &mut [f32]| plan.rescale(to, (from, of), row))
+            }
         };
         Some(snapshot.translated(self.plans.window_steps, change))
     }
@@ -78,11 +85,11 @@ impl Engine {
             // What is stored of it belongs to the other version.
             self.note_change(id);
         }
-        let Self { symbols, driver, backend, .. } = self;
+        let Self { plans, symbols, driver, backend, .. } = self;
         if let Driver::Carried(carried) = driver {
-            let windows = symbols.iter().enumerate();
-            let windows = windows
-                .filter_map(|(index, state)| Some((SymbolId::from_index(index)?, &state.window)));
+            let windows = symbols.iter().enumerate().filter_map(|(index, state)| {
+                Some((SymbolId::from_index(index)?, state.window_of(&plans.features)))
+            });
             carried.warm(&mut **backend, &windows)?;
         }
         self.has_history = old.has_history;
@@ -129,9 +136,10 @@ impl Engine {
         }
         let left = self.asleep.len().saturating_sub(count_max);
         let waking = self.asleep.split_off(left);
-        let Self { symbols, driver, backend, .. } = self;
+        let Self { plans, symbols, driver, backend, .. } = self;
         if let Driver::Sliding(sliding) = driver {
-            let windows = waking.iter().map(|id| (*id, &symbols[id.index()].window));
+            let windows =
+                waking.iter().map(|id| (*id, symbols[id.index()].window_of(&plans.features)));
             sliding.warm(&mut **backend, &windows)?;
         }
         for id in waking {
@@ -153,9 +161,11 @@ impl Engine {
         let window = Window::restore(snapshot.window(), steps, width).ok();
         let Some(window) = window.filter(Window::is_full) else { return Ok(None) };
         let lane = self.backend.lane(Shape { steps, batch: 1 })?;
-        let targets = self.backend.rows_mut(lane).chunks_exact_mut(width);
-        for (target, row) in targets.zip(window.rows()) {
-            target.copy_from_slice(row);
+        let features = &self.plans.features;
+        let symbol = features.symbol_columns(features.entry(snapshot.symbol()));
+        let targets = self.backend.rows_mut(lane).chunks_exact_mut(features.inputs());
+        for (target, row) in targets.zip(InputWindow { window: &window, symbol }.rows()) {
+            row.write(target);
         }
         for index in 0..self.state_count {
             self.backend.state_mut(lane, index).fill(0.0);

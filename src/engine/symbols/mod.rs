@@ -14,6 +14,7 @@ mod facts;
 mod full;
 mod history;
 mod inherit;
+mod input;
 mod outlet;
 mod outputs;
 mod policy;
@@ -149,6 +150,8 @@ pub struct Engine {
     is_history: bool,
     index: HashMap<Symbol, SymbolId>,
     symbols: Vec<SymbolState>,
+    /// How many of them the model's table of symbols does not have.
+    unknown: usize,
     scores: ScoreBook,
     /// Those of the outputs behind the first.
     outputs: OutputBooks,
@@ -197,7 +200,7 @@ impl Engine {
         backend: Box<dyn Backend>,
         limits: EngineLimits,
     ) -> Result<Self, InferenceError> {
-        let (steps, width) = (plans.window_steps, plans.features.width());
+        let (steps, width) = (plans.window_steps, plans.features.inputs());
         let outputs = signature.columns.count;
         let mut backend = backend;
         // Rows that round differently in a run of several have a run each, whatever was asked for.
@@ -262,6 +265,7 @@ impl Engine {
             is_history: false,
             index: HashMap::new(),
             symbols: Vec::new(),
+            unknown: 0,
             scores,
             outputs: further,
             shift,
@@ -360,6 +364,11 @@ impl Engine {
     /// How many symbols are known.
     pub fn symbol_count(&self) -> usize {
         self.symbols.len()
+    }
+
+    /// How many of them the model's table of symbols does not have; none where it has no table.
+    pub fn unknown_count(&self) -> usize {
+        self.unknown
     }
 
     /// Whether a symbol is known.
@@ -527,8 +536,10 @@ impl Engine {
     }
 
     /// Adds a symbol at the end of the dense index. Its scores are the caller's to add.
-    fn add(&mut self, state: SymbolState) -> Result<SymbolId, Reject> {
+    fn add(&mut self, mut state: SymbolState) -> Result<SymbolId, Reject> {
         let id = SymbolId::from_index(self.symbols.len()).ok_or(Reject::TooManySymbols)?;
+        state.entry = self.plans.features.entry(state.name.as_str());
+        self.unknown += usize::from(self.plans.features.is_unknown(state.entry));
         self.index.insert(state.name.clone(), id);
         self.symbols.push(state);
         match &mut self.driver {
@@ -614,8 +625,9 @@ impl Engine {
     ) -> Result<RowStatus, Reject> {
         let is_far = self.is_far(step, before);
         let Self { plans, symbols, scratch, initial, .. } = self;
-        let features = if is_far { initial } else { &mut symbols[id.index()].features };
-        plans.features.row(features, step, scratch)
+        let symbol = &symbols[id.index()];
+        let features = if is_far { &*initial } else { &symbol.features };
+        plans.features.row_of(symbol.entry, features, step, scratch)
     }
 
     /// Moves one symbol on by one step, whose row was computed last: features, window.
@@ -778,8 +790,9 @@ impl Engine {
                 outlet.take(pending, forecast);
             }
         };
+        let features = &plans.features;
         let rows = inferred.iter().filter_map(|pending| {
-            let row = symbols[pending.symbol.index()].window.newest()?;
+            let row = symbols[pending.symbol.index()].newest_row(features)?;
             Some((pending, pending.symbol, row))
         });
         match driver {
@@ -787,7 +800,7 @@ impl Engine {
                 let windows = inferred
                     .iter()
                     .filter(ready)
-                    .map(|pending| (pending, &symbols[pending.symbol.index()].window));
+                    .map(|pending| (pending, symbols[pending.symbol.index()].window_of(features)));
                 full.infer(&mut **backend, windows, &mut finish)
             }
             Driver::Sliding(sliding) => {
@@ -796,14 +809,14 @@ impl Engine {
                 for group in inferred.chunk_by(|one, next| asleep(one) == asleep(next)) {
                     if group.first().is_some_and(asleep) {
                         for pending in group.iter().filter(ready) {
-                            let window = &symbols[pending.symbol.index()].window;
+                            let window = symbols[pending.symbol.index()].window_of(features);
                             let finish = |output: &[f32]| finish(pending, output);
                             sliding.infer_from_rows(&mut **backend, window, finish)?;
                         }
                         continue;
                     }
                     let rows = group.iter().filter_map(|pending| {
-                        let row = symbols[pending.symbol.index()].window.newest()?;
+                        let row = symbols[pending.symbol.index()].newest_row(features)?;
                         Some((pending, pending.symbol, row))
                     });
                     match haste {
@@ -841,12 +854,12 @@ impl Engine {
         if self.inferred.is_empty() {
             return Ok(());
         }
-        let Self { symbols, inferred, backend, driver, .. } = self;
+        let Self { plans, symbols, inferred, backend, driver, .. } = self;
         if let Driver::Sliding(sliding) = driver {
             // The states of symbols that sleep are computed with this row among the others.
             let rows = inferred.iter().filter_map(|pending| {
                 let state = &symbols[pending.symbol.index()];
-                let row = if state.asleep { None } else { state.window.newest() };
+                let row = (!state.asleep).then(|| state.newest_row(&plans.features))?;
                 Some((pending.symbol, row?))
             });
             sliding.advance(&mut **backend, rows)?;

@@ -304,11 +304,11 @@ impl Engine {
         for id in (first..self.symbols.len()).filter_map(SymbolId::from_index) {
             self.fall_asleep(id);
         }
-        let Self { symbols, driver, backend, .. } = self;
+        let Self { plans, symbols, driver, backend, .. } = self;
         if let (Driver::Carried(carried), States::OfRows) = (driver, states) {
-            let adopted = symbols.iter().enumerate().skip(first);
-            let windows = adopted
-                .filter_map(|(index, state)| Some((SymbolId::from_index(index)?, &state.window)));
+            let windows = symbols.iter().enumerate().skip(first).filter_map(|(index, state)| {
+                Some((SymbolId::from_index(index)?, state.window_of(&plans.features)))
+            });
             carried.warm(&mut **backend, &windows)?;
         }
         self.resume_clocks(first);
@@ -414,6 +414,7 @@ impl Engine {
         anew.cadence = state.cadence;
         // It keeps its place among those whose recurrent states are still to be computed.
         anew.asleep = state.asleep;
+        anew.entry = state.entry;
         anew.shed_steps = state.shed_steps;
         anew.begins_cold = true;
         let before = std::mem::replace(state, anew);

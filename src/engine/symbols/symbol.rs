@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use super::history::Past;
+use super::input::{InputRow, InputWindow};
 use crate::core::domain::{DurationNanos, Position, Symbol, SymbolId, TimeDoubt, UnixNanos};
-use crate::core::features::FeatureState;
+use crate::core::features::{FeaturePlan, FeatureState, SymbolEntry};
 use crate::core::health::{Arrivals, Health};
 use crate::core::step::{Cadence, StepState};
 use crate::core::window::Window;
@@ -15,6 +16,8 @@ use crate::core::window::Window;
 /// Everything known of one symbol.
 pub(super) struct SymbolState {
     pub(super) name: Symbol,
+    /// Its place in the model's table of symbols.
+    pub(super) entry: SymbolEntry,
     pub(super) step: StepState,
     pub(super) features: FeatureState,
     pub(super) window: Window,
@@ -57,6 +60,7 @@ impl SymbolState {
     ) -> Self {
         Self {
             name,
+            entry: SymbolEntry::default(),
             step,
             features,
             window,
@@ -75,6 +79,17 @@ impl SymbolState {
             shed_steps: 0,
             past: Past::default(),
         }
+    }
+
+    /// The newest row as the model reads it, or `None` where there is none.
+    pub(super) fn newest_row<'s>(&'s self, features: &'s FeaturePlan) -> Option<InputRow<'s>> {
+        let symbol = features.symbol_columns(self.entry);
+        Some(InputRow { features: self.window.newest()?, symbol })
+    }
+
+    /// The window as the model reads it.
+    pub(super) fn window_of<'s>(&'s self, features: &'s FeaturePlan) -> InputWindow<'s> {
+        InputWindow { window: &self.window, symbol: features.symbol_columns(self.entry) }
     }
 }
 

@@ -97,64 +97,112 @@ impl Quote {
     }
 }
 
-/// The jumps in the quotes of one symbol that are longer than `max`, in the order of their rows.
-pub(super) fn jumps(quotes: &[Quote], max: f64) -> Vec<Jump> {
-    let mut found: Vec<Jump> = Vec::new();
-    // Where the level of the row under examination began.
-    let (mut level, mut at) = (0, 1);
-    while at < quotes.len() {
-        let (before, quote) = (quotes[at - 1], quotes[at]);
+/// Looks for jumps in the quotes of one symbol, which come one after the other.
+#[derive(Debug)]
+pub(super) struct Scan {
+    /// The longest change that is no jump.
+    max: f64,
+    /// The newest quotes. Those that no row to come is compared with are dropped.
+    quotes: Vec<Quote>,
+    /// How many quotes came before them.
+    dropped: usize,
+    /// Where the level of the row under examination began, counted from the first quote.
+    level: usize,
+    /// The row under examination.
+    at: usize,
+    found: Vec<Jump>,
+}
+
+/// So many quotes are kept before some are dropped.
+const QUOTES_KEPT: usize = 64;
+
+impl Scan {
+    /// For jumps that are longer than `max`.
+    pub(super) const fn new(max: f64) -> Self {
+        Self { max, quotes: Vec::new(), dropped: 0, level: 0, at: 1, found: Vec::new() }
+    }
+
+    /// Takes the next quote.
+    pub(super) fn push(&mut self, quote: Quote) {
+        self.quotes.push(quote);
+        // A row is examined once all rows are there that it may be compared with.
+        while self.at + BAD_ROWS_MAX < self.end() {
+            self.examine(false);
+        }
+        if self.quotes.len() > QUOTES_KEPT {
+            let first = self.at.saturating_sub(BAD_ROWS_MAX + 1).min(self.end());
+            self.quotes.drain(..first.saturating_sub(self.dropped));
+            self.dropped = self.dropped.max(first);
+        }
+    }
+
+    /// The jumps, in the order of their rows.
+    pub(super) fn finish(mut self) -> Vec<Jump> {
+        while self.at < self.end() {
+            self.examine(true);
+        }
+        self.found
+    }
+
+    /// How many quotes came.
+    fn end(&self) -> usize {
+        self.dropped + self.quotes.len()
+    }
+
+    fn quote(&self, at: usize) -> Quote {
+        self.quotes[at - self.dropped]
+    }
+
+    /// Examines the row `at`; `is_end` says that no other quote comes.
+    fn examine(&mut self, is_end: bool) {
+        let (at, max, end) = (self.at, self.max, self.end());
+        let (before, quote) = (self.quote(at - 1), self.quote(at));
         if !quote.is_far(before.price, max) {
-            at += 1;
-            continue;
+            self.at += 1;
+            return;
         }
         // Rows from here on that leave the level, until one is back on it.
-        let ahead = (1..=BAD_ROWS_MAX).find(|count| {
-            quotes.get(at + count).is_some_and(|later| later.is_level_with(&before, max))
-        });
+        let ahead = (1..=BAD_ROWS_MAX)
+            .find(|count| at + count < end && self.quote(at + count).is_level_with(&before, max));
         // A move that is no jump on its way down is one on its way up, so rows before can be those
         // that left a level.
         let behind = (1..=BAD_ROWS_MAX).find(|count| {
             at.checked_sub(count + 1).is_some_and(|earlier| {
                 // A row that traded its way far from the level is not bad.
-                let left = quotes[earlier + 1].price / quotes[earlier].price - 1.0;
-                earlier >= level
+                let left = self.quote(earlier + 1).price / self.quote(earlier).price - 1.0;
+                earlier >= self.level
                     && left.abs() <= max
-                    && quote.is_level_with(&quotes[earlier], max)
-                    && quotes[at - count..at].iter().all(|bad| quote.is_far(bad.price, max))
+                    && quote.is_level_with(&self.quote(earlier), max)
+                    && (at - count..at).all(|bad| quote.is_far(self.quote(bad).price, max))
             })
         });
         let jump = |line, before, after, shape| Jump { line, before, after, shape };
-        match (ahead, behind) {
+        let (found, level) = match (ahead, behind) {
             (Some(count), _) => {
-                let (last, back) = (quotes[at + count - 1].line, quotes[at + count].line);
+                let (last, back) = (self.quote(at + count - 1).line, self.quote(at + count).line);
                 let shape = Shape::Back { last, back };
-                found.push(jump(quote.line, before.price, quote.price, shape));
-                level = at + count;
-                at = level + 1;
+                (jump(quote.line, before.price, quote.price, shape), at + count)
             }
             (None, Some(count)) => {
-                let (first, sound) = (quotes[at - count], quotes[at - count - 1]);
+                let (first, sound) = (self.quote(at - count), self.quote(at - count - 1));
                 let shape = Shape::Back { last: before.line, back: quote.line };
-                found.push(jump(first.line, sound.price, first.price, shape));
-                level = at;
-                at += 1;
+                (jump(first.line, sound.price, first.price, shape), at)
             }
             (None, None) => {
                 let split = split(before.price, quote.price);
                 let (line, shape) = match split {
                     Some((new, old)) => (quote.line, Shape::Split { new, old }),
-                    None if at == 1 && quotes.len() > 2 => (before.line, Shape::First),
-                    None if at + 1 == quotes.len() => (quote.line, Shape::Last),
+                    None if at == 1 && end > 2 => (before.line, Shape::First),
+                    None if is_end && at + 1 == end => (quote.line, Shape::Last),
                     None => (quote.line, Shape::Level),
                 };
-                found.push(jump(line, before.price, quote.price, shape));
-                level = at;
-                at += 1;
+                (jump(line, before.price, quote.price, shape), at)
             }
-        }
+        };
+        self.found.push(found);
+        self.level = level;
+        self.at = level + 1;
     }
-    found
 }
 
 /// The split that a level's change is near, as new and old shares.
@@ -181,6 +229,12 @@ mod tests {
             Quote::of(line, &fields).unwrap()
         };
         (2..).zip(prices).map(quote).collect()
+    }
+
+    fn jumps(quotes: &[Quote], max: f64) -> Vec<Jump> {
+        let mut scan = Scan::new(max);
+        quotes.iter().for_each(|quote| scan.push(*quote));
+        scan.finish()
     }
 
     /// Line and shape of the jumps beyond 40 %.

@@ -4,13 +4,15 @@
 //! Promises that every step of the file is used or the file is refused: a row that the daemon would
 //! count and pass over is an error here, in words and with its line, because a history is not a
 //! stream and can be put right. So is a jump in price that a network would learn as a crash or a
-//! rally: a bad row, or a split.
+//! rally: a bad row, or a split. Steps that need more memory than the configuration allows are kept
+//! in files, which changes nothing of what is read.
 //!
 //! Never: fills, sorts or adjusts anything; a table whose newest row comes first is read from its
 //! end.
 
 mod jumps;
 mod problem;
+mod steps;
 
 #[cfg(test)]
 mod tests;
@@ -19,15 +21,18 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 pub use problem::Problems;
+pub use steps::{Iter, Reader, Steps};
 
-use self::jumps::Quote;
+use self::jumps::{Quote, Scan};
 use self::problem::{Place, Problem, Row};
 use super::sections::{CalendarChoice, DataConfig};
+use super::spill::{Spill, SpillError, SpillFile, SpillRule};
 use crate::adapters::file::{FileError, FileFormat, FileRecords, RECORD_BYTES_MAX};
 use crate::core::decode::{JsonDecoder, TimeForm};
 use crate::core::domain::{DurationNanos, Reject, Step, Tick, TimeDoubt, UnixNanos};
@@ -51,7 +56,7 @@ pub struct Series {
     /// The symbol.
     pub symbol: String,
     /// Its steps; their times rise strictly.
-    pub steps: Vec<Step>,
+    pub steps: Steps,
 }
 
 /// Why a history cannot be trained on.
@@ -107,6 +112,9 @@ pub enum HistoryError {
         /// The length of a step.
         interval_seconds: f64,
     },
+    /// What does not fit into memory cannot be written or read.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
     /// No rows at all.
     #[error("`{}`: no rows", path.display())]
     Empty {
@@ -134,15 +142,26 @@ fn date_of(day: i64) -> String {
 }
 
 /// The steps of all symbols, growing row by row.
-#[derive(Default)]
-struct Growing {
-    series: Vec<Series>,
-    states: Vec<StepState>,
-    /// The prices of each symbol's rows, where jumps are looked for.
-    quotes: Vec<Vec<Quote>>,
-    /// The line and time of each symbol's newest row in time.
-    newest: Vec<Option<(u64, UnixNanos)>>,
+struct Growing<'r> {
+    /// When steps go to a file; `None` where they never do.
+    rule: Option<&'r SpillRule>,
+    /// That file, once they do.
+    file: Option<Arc<SpillFile>>,
+    /// Steps of all symbols.
+    count: usize,
+    symbols: Vec<GrowingSeries>,
     index: HashMap<String, usize>,
+}
+
+/// The steps of one symbol, growing.
+struct GrowingSeries {
+    symbol: String,
+    steps: steps::Growing,
+    state: StepState,
+    /// The prices of its rows, where jumps are looked for.
+    scan: Option<Scan>,
+    /// The line and time of its newest row in time.
+    newest: Option<(u64, UnixNanos)>,
 }
 
 impl History {
@@ -159,16 +178,29 @@ impl History {
     pub fn before(&self, end: UnixNanos) -> Self {
         let series = self.series.iter().map(|series| Series {
             symbol: series.symbol.clone(),
-            steps: series.steps[..series.steps.partition_point(|step| step.time < end)].to_vec(),
+            steps: series.steps.slice(..series.steps.before(end)),
         });
         let series = series.filter(|series| !series.steps.is_empty()).collect();
         Self { series, data_sha256: self.data_sha256.clone() }
     }
 
+    /// Where this history is kept in files, and everything that is made of it; `None` where it is
+    /// in memory.
+    pub fn spill(&self) -> Option<&Spill> {
+        self.series.iter().find_map(|series| series.steps.spill())
+    }
+
+    /// Whether all steps could be read that were read so far.
+    ///
+    /// # Errors
+    /// [`SpillError`] where the history is kept in files and one failed.
+    pub fn intact(&self) -> Result<(), SpillError> {
+        self.spill().map_or(Ok(()), Spill::intact)
+    }
+
     /// The longest distance between two steps of one symbol; `None` where there is none.
     pub fn longest_distance(&self) -> Option<DurationNanos> {
-        let pairs = self.series.iter().flat_map(|series| series.steps.windows(2));
-        pairs.filter_map(|pair| pair[1].time.since(pair[0].time)).max()
+        self.series.iter().flat_map(|series| distances(&series.steps)).max()
     }
 
     /// Checks that steps are about as far apart as `rule` says.
@@ -177,9 +209,7 @@ impl History {
     /// [`HistoryError::Spacing`] for the first symbol whose times cannot be right.
     pub fn check_spacing(&self, rule: &CadenceRule) -> Result<(), HistoryError> {
         for Series { symbol, steps } in &self.series {
-            let pairs = steps.windows(2);
-            let mut spans: Vec<_> =
-                pairs.filter_map(|pair| pair[1].time.since(pair[0].time)).collect();
+            let mut spans: Vec<_> = distances(steps).collect();
             spans.sort_unstable();
             let Some(median) = spans.get(spans.len() / 2) else { continue };
             if rule.is_implausible(*median) {
@@ -269,54 +299,87 @@ impl History {
     /// Cuts the series of a symbol wherever two of its steps lie further apart than `gap`: there
     /// the daemon begins a cold window, as if the symbol were new.
     pub fn cut(&mut self, gap: DurationNanos, calendar: Option<&Calendar>) {
-        let far = |before: &Step, after: &Step| {
+        let far = |before: UnixNanos, after: UnixNanos| {
             let distance = match calendar {
-                Some(calendar) => calendar.open_span(before.time, after.time),
-                None => after.time.since(before.time),
+                Some(calendar) => calendar.open_span(before, after),
+                None => after.since(before),
             };
             distance.is_none_or(|distance| distance > gap)
         };
         let cut = |Series { symbol, steps }: Series| {
-            let pieces = steps.chunk_by(move |before, after| !far(before, after));
-            let pieces: Vec<_> = pieces
-                .map(|steps| Series { symbol: symbol.clone(), steps: steps.to_vec() })
-                .collect();
-            pieces
+            let pairs = steps.iter().zip(steps.iter().skip(1)).enumerate();
+            let cuts = pairs.filter(|(_, (before, after))| far(before.time, after.time));
+            let mut starts: Vec<usize> = cuts.map(|(at, _)| at + 1).collect();
+            starts.insert(0, 0);
+            starts.push(steps.len());
+            let piece = |pair: &[usize]| Series {
+                symbol: symbol.clone(),
+                steps: steps.slice(pair[0]..pair[1]),
+            };
+            starts.windows(2).map(piece).filter(|piece| !piece.steps.is_empty()).collect::<Vec<_>>()
         };
         self.series = std::mem::take(&mut self.series).into_iter().flat_map(cut).collect();
     }
 }
 
-impl Growing {
-    /// Takes a row; returns the index of its symbol.
-    fn push(&mut self, rule: &StepRule, tick: &Tick<'_>, line: u64) -> Result<usize, Reject> {
+/// How far each step is from the one before.
+fn distances(steps: &Steps) -> impl Iterator<Item = DurationNanos> + use<> {
+    let pairs = steps.iter().zip(steps.iter().skip(1));
+    pairs.filter_map(|(before, after)| after.time.since(before.time))
+}
+
+impl<'r> Growing<'r> {
+    fn new(rule: Option<&'r SpillRule>) -> Self {
+        Self { rule, file: None, count: 0, symbols: Vec::new(), index: HashMap::new() }
+    }
+
+    /// Takes a row; returns the index of its symbol. `scan` begins the search for jumps in a new
+    /// one.
+    fn push(
+        &mut self,
+        rule: &StepRule,
+        tick: &Tick<'_>,
+        line: u64,
+        scan: impl FnOnce(&str) -> Option<Scan>,
+    ) -> Result<usize, Reject> {
         let at = match self.index.get(&*tick.symbol) {
             Some(at) => *at,
             None => {
                 let symbol = tick.symbol.clone().into_owned();
-                self.index.insert(symbol.clone(), self.series.len());
-                self.series.push(Series { symbol, steps: Vec::new() });
-                self.states.push(StepState::default());
-                self.quotes.push(Vec::new());
-                self.newest.push(None);
-                self.series.len() - 1
+                self.index.insert(symbol.clone(), self.symbols.len());
+                let scan = scan(&symbol);
+                let mut steps = steps::Growing::default();
+                if let Some(file) = &self.file {
+                    steps.spill(file);
+                }
+                let state = StepState::default();
+                self.symbols.push(GrowingSeries { symbol, steps, state, scan, newest: None });
+                self.symbols.len() - 1
             }
         };
-        let state = &mut self.states[at];
+        let GrowingSeries { steps, state, newest, .. } = &mut self.symbols[at];
         let first = state.push(rule, tick.time, &tick.fields)?;
-        let steps = &mut self.series[at].steps;
-        steps.extend(first);
-        steps.extend(std::iter::from_fn(|| state.pop(rule)));
+        for step in first.into_iter().chain(std::iter::from_fn(|| state.pop(rule))) {
+            steps.push(step);
+            self.count += 1;
+        }
         // Within a bar rows may stand in any order.
-        if self.newest[at].is_none_or(|(_, newest)| newest <= tick.time) {
-            self.newest[at] = Some((line, tick.time));
+        if newest.is_none_or(|(_, newest)| newest <= tick.time) {
+            *newest = Some((line, tick.time));
+        }
+        if let Some(SpillRule { folder, bytes_max }) = self.rule
+            && self.file.is_none()
+            && self.count * size_of::<Step>() > *bytes_max
+        {
+            let file = self.file.insert(Arc::new(Spill::new(folder).file()));
+            self.symbols.iter_mut().for_each(|series| series.steps.spill(file));
         }
         Ok(at)
     }
 
     /// The line and time of a symbol's newest row.
     fn newest(&self, symbol: &str) -> Option<(u64, UnixNanos)> {
-        self.newest[*self.index.get(symbol)?]
+        self.symbols[*self.index.get(symbol)?].newest
     }
 }
 
@@ -356,7 +419,7 @@ pub fn read(
             return Err(HistoryError::NoColumn { path: path.clone(), field: field.to_owned() });
         }
     }
-    let mut growing = Growing::default();
+    let mut growing = Growing::new(config.spill.as_ref());
     let mut problems = Problems::new(path, format);
     while let Some(record) = records.next() {
         let record = record?;
@@ -385,7 +448,8 @@ pub fn read(
             problems.add(record.line, &Problem::Doubt(doubt, &row(), tick.time));
             continue;
         }
-        let at = match growing.push(rule, &tick, record.line) {
+        let scan = |symbol: &str| jump_max.filter(|_| wanted(symbol)).map(Scan::new);
+        let at = match growing.push(rule, &tick, record.line, scan) {
             Ok(at) => at,
             Err(reason) => {
                 let newest = growing.newest(&tick.symbol);
@@ -394,21 +458,28 @@ pub fn read(
                 continue;
             }
         };
-        if jump_max.is_some() && wanted(&tick.symbol) {
-            growing.quotes[at].extend(Quote::of(record.line, &tick.fields));
+        if let Some(scan) = &mut growing.symbols[at].scan {
+            Quote::of(record.line, &tick.fields).into_iter().for_each(|quote| scan.push(quote));
         }
     }
     let adjusted = is_adjusted(config);
-    for (series, quotes) in growing.series.iter().zip(&growing.quotes) {
-        for jump in jump_max.map(|max| jumps::jumps(quotes, max)).unwrap_or_default() {
-            problems
-                .add(jump.line, &Problem::Jump { symbol: &series.symbol, jump: &jump, adjusted });
+    for GrowingSeries { symbol, scan, .. } in &mut growing.symbols {
+        for jump in scan.take().map(Scan::finish).unwrap_or_default() {
+            problems.add(jump.line, &Problem::Jump { symbol, jump: &jump, adjusted });
         }
     }
     if !problems.is_empty() {
         return Err(HistoryError::Rows(problems));
     }
-    let Growing { mut series, index, .. } = growing;
+    let Growing { symbols, index, file, .. } = growing;
+    let series = symbols.into_iter().map(|GrowingSeries { symbol, steps, .. }| {
+        let steps = steps.finish();
+        Series { symbol, steps }
+    });
+    let mut series: Vec<_> = series.collect();
+    if let Some(file) = file {
+        file.spill().intact()?;
+    }
     if series.is_empty() {
         return Err(HistoryError::Empty { path: path.clone() });
     }

@@ -19,6 +19,7 @@ fn config(path: PathBuf) -> DataConfig {
         time_unit: TimeUnit::Milliseconds,
         accepts_times: false,
         jump_max: 0.0,
+        spill: None,
     }
 }
 
@@ -56,7 +57,7 @@ fn rows_become_the_steps_of_their_symbols() {
     let history = read_text(TWO, &[]).unwrap();
     let symbols: Vec<_> = history.series.iter().map(|s| s.symbol.as_str()).collect();
     assert_eq!(symbols, ["AAPL", "IBM"]);
-    let second = &history.series[0].steps[1];
+    let second = history.series[0].steps.step(1);
     assert_eq!(second.time, UnixNanos::parse("2000-03-02").unwrap());
     assert_eq!(second.fields.get(Field::CLOSE), Some(3.91));
     assert_eq!(second.fields.get(Field::VOLUME), Some(2_779_100.0));
@@ -196,7 +197,7 @@ fn a_table_of_r_without_the_heading_of_its_row_numbers_is_understood() {
     let file = FileOptions { columns, ..FileOptions::default() };
     let config = DataConfig { file, ..config(path) };
     let history = read(&config, &features(), &StepRule::Record, None).unwrap();
-    let first = &history.series[0].steps[0];
+    let first = history.series[0].steps.step(0);
     assert_eq!(first.time, UnixNanos::parse("2024-01-01").unwrap());
     assert_eq!(first.fields.get(Field::CLOSE), Some(1.25));
     assert_eq!((history.series.len(), history.series[0].steps.len()), (1, 20));
@@ -270,7 +271,7 @@ fn bars_need_of_rows_what_the_daemon_needs_of_ticks() {
         RawFeatures::new(&["high".to_owned(), "close".to_owned()], &[], "next_return").unwrap();
     let minutes = StepRule::Time(TimeBars::of(DurationNanos::from_seconds(60).unwrap()));
     let history = read(&config(path), &features, &minutes, None).unwrap();
-    assert_eq!(history.series[0].steps[0].fields.get(Field::HIGH), Some(3.0));
+    assert_eq!(history.series[0].steps.step(0).fields.get(Field::HIGH), Some(3.0));
 }
 
 /// A split, a genuine crash within a day, and a doubling; the split of B is of no interest.
@@ -388,8 +389,8 @@ fn a_history_is_cut_where_the_daemon_begins_a_cold_window() {
     assert_eq!(pieces(&read(Some(3))), of(&[("A", 4), ("A", 3), ("B", 1)]));
     let cut = read(Some(2));
     assert_eq!(pieces(&cut), of(&[("A", 2), ("A", 2), ("A", 3), ("B", 1)]));
-    let steps: Vec<_> = cut.series.iter().flat_map(|series| series.steps.clone()).collect();
-    let all: Vec<_> = whole.series.iter().flat_map(|series| series.steps.clone()).collect();
+    let steps: Vec<_> = cut.series.iter().flat_map(|series| &series.steps).collect();
+    let all: Vec<_> = whole.series.iter().flat_map(|series| &series.steps).collect();
     assert_eq!(steps, all, "nothing is lost");
 }
 
@@ -519,7 +520,7 @@ fn a_history_before_an_instant_knows_no_later_step() {
         history.series.iter().map(|s| (s.symbol.clone(), s.steps.len())).collect()
     };
     assert_eq!(counts(&before), [("AAPL".to_owned(), 1), ("IBM".to_owned(), 1)]);
-    assert_eq!(before.series[0].steps[0], history.series[0].steps[0]);
+    assert_eq!(before.series[0].steps.step(0), history.series[0].steps.step(0));
     let never = history.before(UnixNanos::parse("2000-03-01").unwrap());
     assert_eq!(counts(&never), [], "no symbol without a step");
 }

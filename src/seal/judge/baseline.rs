@@ -7,16 +7,16 @@
 //! Promises: fitted on the training part alone, without draws or iterations, so that the same data
 //! give the same bits. Never sees a validation or test truth, but to find which one is the best.
 
-use super::example::Example;
+use super::example::{Example, ExampleList};
 use super::statistics::{mean, squared_losses};
 use super::windows::Windows;
 use crate::core::baseline::{
     AverageSpec, BASELINES, BaselineKind, BaselineSpec, BaselineState, Baselines, COLUMNS_MAX,
     LinearModel, Reading, SeasonalSpec,
 };
-use crate::core::domain::Step;
 use crate::core::forecast::{TargetKind, Truth};
 use crate::core::score::HORIZON_STEPS_MAX;
+use crate::seal::history::Steps;
 
 /// The ridge penalty of the linear model as a share of the mean variance of its columns: large
 /// enough to solve for columns that repeat each other, too small to matter otherwise.
@@ -25,12 +25,13 @@ const PENALTY: f64 = 1e-4;
 /// The half-lives, in steps, of which the best on the training part is taken.
 const HALF_LIVES: [u32; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
-/// The steps of every series as far as baselines read them, and what is forecast.
+/// The steps of every series, of which baselines read what truths are made of, and what is
+/// forecast.
 #[derive(Clone, Debug)]
 pub struct Courses {
     baselines: Baselines,
     kind: TargetKind,
-    series: Vec<Vec<Reading>>,
+    series: Vec<Steps>,
 }
 
 /// The baselines, fitted.
@@ -58,19 +59,15 @@ pub struct BaselineForecasts {
 
 impl Courses {
     /// Those of series, for a target that looks `horizon_steps` steps ahead.
-    pub fn new<'s>(
-        series: impl Iterator<Item = &'s [Step]>,
+    pub fn new(
+        series: impl Iterator<Item = Steps>,
         truth: Truth,
         kind: TargetKind,
         horizon_steps: usize,
     ) -> Self {
         let kept = u32::try_from(horizon_steps).ok().filter(|steps| *steps <= HORIZON_STEPS_MAX);
         let baselines = Baselines::new(truth, kind, kept);
-        let readings = |steps: &[Step]| {
-            steps.iter().map(|step| Reading::of(&baselines, step)).collect::<Vec<_>>()
-        };
-        let series = series.map(readings).collect();
-        Self { baselines, kind, series }
+        Self { baselines, kind, series: series.collect() }
     }
 
     /// Hands the state of the baselines at the step of each example to `see`, by the example's
@@ -78,39 +75,42 @@ impl Courses {
     fn walk(
         &self,
         baselines: &Baselines,
-        examples: &[Example],
+        examples: &ExampleList,
         mut see: impl FnMut(usize, &BaselineState),
     ) {
-        let mut order: Vec<usize> = (0..examples.len()).collect();
-        order.sort_by_key(|at| (examples[*at].series, examples[*at].step));
-        let mut order = order.into_iter().peekable();
-        for (series, readings) in self.series.iter().enumerate() {
+        let order: Box<dyn Iterator<Item = (usize, (usize, usize))>> = if examples.are_in_order() {
+            Box::new(examples.places().enumerate())
+        } else {
+            let mut order: Vec<usize> = (0..examples.len()).collect();
+            order.sort_by_key(|at| examples.place(*at));
+            Box::new(order.into_iter().map(|at| (at, examples.place(at))))
+        };
+        let mut order = order.peekable();
+        for (series, steps) in self.series.iter().enumerate() {
             let mut state = BaselineState::new(baselines);
-            for (step, reading) in readings.iter().enumerate() {
-                if order.peek().is_none_or(|at| examples[*at].series != series) {
+            for (at, step) in steps.iter().enumerate() {
+                if order.peek().is_none_or(|(_, (next, _))| *next != series) {
                     break;
                 }
-                state.step(baselines, *reading);
-                let is_here = |at: &usize| {
-                    let example = &examples[*at];
-                    (example.series, example.step) == (series, step)
-                };
-                while let Some(at) = order.next_if(is_here) {
-                    see(at, &state);
+                state.step(baselines, Reading::of(&self.baselines, &step));
+                while let Some((place, _)) = order.next_if(|(_, next)| *next == (series, at)) {
+                    see(place, &state);
                 }
             }
         }
     }
 
     /// The half-life whose average was off least on these examples.
-    fn half_life(&self, examples: &[Example]) -> u32 {
+    fn half_life(&self, examples: &ExampleList) -> u32 {
         let squared = |half_life_steps: u32| {
             let average = Some(AverageSpec { half_life_steps });
             let spec = BaselineSpec { average, ..BaselineSpec::default() };
             let baselines = self.baselines.clone().with(&spec);
             let mut sum = 0.0;
+            let mut in_order = examples.are_in_order().then(|| examples.iter());
             self.walk(&baselines, examples, |at, state| {
-                let Example { truth, persistence, .. } = examples[at];
+                let example = in_order.as_mut().and_then(Iterator::next);
+                let Example { truth, persistence, .. } = example.unwrap_or_else(|| examples.at(at));
                 let forecasts = state.forecasts(&baselines, [&[], &[]]);
                 let forecast = forecasts[BaselineKind::Average as usize].unwrap_or(persistence);
                 sum += (truth - forecast) * (truth - forecast);
@@ -128,10 +128,10 @@ impl FittedBaselines {
     pub fn fit(
         courses: &Courses,
         windows: &Windows,
-        examples: &[Example],
+        examples: &ExampleList,
         period_steps: Option<u32>,
     ) -> Self {
-        let truths: Vec<f64> = examples.iter().map(|example| example.truth).collect();
+        let truths: Vec<f64> = examples.truths().collect();
         let drift = match courses.kind {
             TargetKind::Level => {
                 let changes = examples.iter().map(|e| e.truth - e.persistence);
@@ -162,22 +162,29 @@ impl FittedBaselines {
         &self,
         courses: &Courses,
         windows: &Windows,
-        examples: &[Example],
+        examples: &ExampleList,
     ) -> BaselineForecasts {
         let columns = self.baselines.rows() * windows.features();
-        let rows = |at: usize| [newest(windows.window(at), columns), &[]];
-        let without_past = |(at, example): (usize, &Example)| {
-            self.baselines.without_past(example.persistence, rows(at))
-        };
-        let mut all: Vec<_> = examples.iter().enumerate().map(without_past).collect();
+        let mut all = BaselineKind::ALL.map(|_| Vec::with_capacity(examples.len()));
+        for (at, example) in examples.iter().enumerate() {
+            let window = windows.window(at);
+            let rows = [newest(&window, columns), &[]];
+            let forecasts = self.baselines.without_past(example.persistence, rows);
+            all.iter_mut().zip(forecasts).for_each(|(all, forecast)| all.extend(forecast));
+        }
+        // With a past, the same baselines have a forecast.
         courses.walk(&self.baselines, examples, |at, state| {
-            let forecasts = state.forecasts(&self.baselines, rows(at));
+            let window = windows.window(at);
+            let forecasts = state.forecasts(&self.baselines, [newest(&window, columns), &[]]);
             if forecasts[BaselineKind::Persistence as usize].is_some() {
-                all[at] = forecasts;
+                for (all, forecast) in all.iter_mut().zip(forecasts) {
+                    if let (Some(place), Some(forecast)) = (all.get_mut(at), forecast) {
+                        *place = forecast;
+                    }
+                }
             }
         });
-        let of = |kind: BaselineKind| all.iter().filter_map(|f| f[kind as usize]).collect();
-        BaselineForecasts::from(BaselineKind::ALL.map(of))
+        BaselineForecasts::from(all)
     }
 }
 
@@ -215,11 +222,11 @@ impl BaselineForecasts {
 fn fit_linear(windows: &Windows, truths: &[f64]) -> LinearModel {
     let rows = windows.steps().min((COLUMNS_MAX / windows.features()).max(1));
     let columns = rows * windows.features();
-    let all = || (0..windows.len()).map(|at| newest(windows.window(at), columns));
+    let all = || (0..windows.len()).map(|at| windows.window(at));
     let count = windows.len().max(1) as f64;
     let mut means = vec![0.0; columns];
     for window in all() {
-        for (mean, value) in means.iter_mut().zip(window) {
+        for (mean, value) in means.iter_mut().zip(newest(&window, columns)) {
             *mean += f64::from(*value) / count;
         }
     }
@@ -228,6 +235,7 @@ fn fit_linear(windows: &Windows, truths: &[f64]) -> LinearModel {
     let mut products = vec![0.0; columns];
     let mut centred = vec![0.0; columns];
     for (window, truth) in all().zip(truths) {
+        let window = newest(&window, columns);
         for ((to, value), mean) in centred.iter_mut().zip(window).zip(&means) {
             *to = f64::from(*value) - mean;
         }
@@ -291,11 +299,11 @@ fn solve(mut matrix: Vec<f64>, mut vector: Vec<f64>) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::domain::{Field, Fields, Schema, UnixNanos};
+    use crate::core::domain::{Field, Fields, Schema, Step, UnixNanos};
     use crate::core::forecast::Target;
     use crate::core::random::{Purpose, Random};
 
-    fn examples(truths: &[f64], lasts: &[f64]) -> Vec<Example> {
+    fn examples(truths: &[f64], lasts: &[f64]) -> ExampleList {
         let as_of = UnixNanos::from_nanos(0);
         let pairs = truths.iter().zip(lasts);
         let examples = pairs.map(|(&truth, &persistence)| Example {
@@ -331,7 +339,7 @@ mod tests {
     fn courses(target: &Target, kind: TargetKind, closes: &[f64], horizon: usize) -> Courses {
         let truth = target.truth(&Schema::new([]).unwrap()).unwrap();
         let steps = steps(closes);
-        Courses::new([steps.as_slice()].into_iter(), truth, kind, horizon)
+        Courses::new([steps.into()].into_iter(), truth, kind, horizon)
     }
 
     /// Courses without a step, which leave persistence as the examples have it.
@@ -357,7 +365,7 @@ mod tests {
         let truths: Vec<f64> = (0..300).map(truth).collect();
         let model = fit_linear(&windows, &truths);
         for at in 0..300 {
-            let forecast = model.predict([windows.window(at), &[]]);
+            let forecast = model.predict([&windows.window(at), &[]]);
             assert!((forecast - truth(at)).abs() < 5e-3, "{forecast} is not {}", truth(at));
         }
     }
@@ -369,7 +377,8 @@ mod tests {
         let model = fit_linear(&windows, &truths);
         assert_eq!((model.weights.len(), model.rows), (COLUMNS_MAX, 300));
         assert!(model.weights.iter().all(|weight| weight.is_finite()));
-        let newest = newest(windows.window(3), COLUMNS_MAX);
+        let window = windows.window(3);
+        let newest = newest(&window, COLUMNS_MAX);
         assert!((model.predict([newest, &[]]) - truths[3]).abs() < 0.1);
     }
 
@@ -379,7 +388,7 @@ mod tests {
         windows.push_rows(&[1.0, 0.5, 1.0, 0.5]);
         (0..2).for_each(|start| windows.push_window(start, &[0.0]));
         let model = fit_linear(&windows, &[4.0, 6.0]);
-        assert_eq!(model.predict([windows.window(0), &[]]), 5.0);
+        assert_eq!(model.predict([&windows.window(0), &[]]), 5.0);
     }
 
     #[test]
@@ -431,7 +440,7 @@ mod tests {
                 persistence: size(step - 1),
             };
             // In another order than that of time.
-            let examples: Vec<_> = (1..799).rev().map(example).collect();
+            let examples: ExampleList = (1..799).rev().map(example).collect();
             let seen = windows(examples.len(), 1);
             let fitted = FittedBaselines::fit(&courses, &seen, &examples, Some(5));
             let forecasts = fitted.forecast(&courses, &seen, &examples);
@@ -440,7 +449,7 @@ mod tests {
                 let earlier = example.step.checked_sub(5).map_or(example.persistence, size);
                 assert_eq!(forecasts.seasonal[at], earlier, "step {}", example.step);
             }
-            let truths: Vec<f64> = examples.iter().map(|example| example.truth).collect();
+            let truths: Vec<f64> = examples.truths().collect();
             let best = forecasts.best(&truths);
             (fitted.spec(best).average.unwrap().half_life_steps, best)
         };

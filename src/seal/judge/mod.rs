@@ -8,8 +8,10 @@
 pub mod baseline;
 pub mod evaluate;
 pub mod statistics;
+pub mod symbols;
 pub mod windows;
 
 mod example;
+mod runs;
 
-pub use self::example::Example;
+pub use self::example::{Example, ExampleList, ExampleWriter};

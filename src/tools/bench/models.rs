@@ -153,6 +153,7 @@ impl Known {
             features: columns.iter().map(|column| column.feature.clone()).collect(),
             extra_fields: Vec::new(),
             scaler: minmax(columns),
+            symbols: None,
             target: TargetSpec { kind: Target::NextReturn, scaler: minmax(vec![target]) },
             modes: modes.to_vec(),
             graph,
@@ -170,7 +171,7 @@ impl Known {
         };
         let case = golden_case(&manifest, &onnx, runtime)?;
         let golden = Golden { schema: GOLDEN_SCHEMA.into(), tolerance: 1e-5, cases: vec![case] };
-        let bundle = Draft { manifest, onnx, golden }.into_bundle()?;
+        let bundle = Draft { manifest, onnx, golden, symbols: None }.into_bundle()?;
         // Not exact in single steps: not to be measured.
         bundle.open(runtime)?;
         Ok(bundle)

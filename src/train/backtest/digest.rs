@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use super::record::FOLD_SCHEMA;
 use crate::core::domain::{Schema, UnixNanos};
 use crate::engine::inference::Runtime;
-use crate::train::config::TrainConfig;
 use crate::train::config::schedule::Fold;
+use crate::train::config::{ScalerPer, TrainConfig};
 use crate::train::fit::recipe::Recipe;
 use crate::train::history::History;
 
@@ -24,7 +24,7 @@ pub(super) fn of_steps(
     let mut hash = Sha256::new();
     for series in &history.series {
         let end = end(&series.symbol);
-        let steps = &series.steps[..series.steps.partition_point(|step| step.time < end)];
+        let steps = series.steps.slice(..series.steps.before(end));
         if steps.is_empty() {
             continue;
         }
@@ -32,7 +32,7 @@ pub(super) fn of_steps(
             hash.update((count as u64).to_le_bytes());
         }
         hash.update(&series.symbol);
-        for step in steps {
+        for step in &steps {
             hash.update(step.time.as_nanos().to_le_bytes());
             hash.update([u8::from(step.after_gap), u8::from(step.patched)]);
             for field in schema.fields() {
@@ -60,11 +60,18 @@ pub(super) fn of_fold(
     let recipe = Recipe { seed, ..recipe.clone() };
     let read = (&data.file, &data.symbols, data.time_unit, data.accepts_times, step, calendar);
     let labelled = (window_steps, features, extra_fields, scaler, target, horizon_steps);
+    let labelled = (labelled, config.window_stride);
     let judged = (period_steps, split.validation, coverage, signal, config.backtest.control);
     let computed = (env!("CARGO_PKG_VERSION"), FOLD_SCHEMA, runtime.name(), runtime.build());
+    // Folds that were finished before there were symbols keep their digest.
+    let TrainConfig { statics, embedding, scaler_per, .. } = config;
+    let symbols = match (statics, embedding, scaler_per) {
+        (None, 0, ScalerPer::Model) => String::new(),
+        symbols => format!(" {symbols:?}"),
+    };
     let text = format!(
         "{computed:?} {name:?} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?} \
-         {judged:?} {fold:?} {steps}"
+         {judged:?} {fold:?} {steps}{symbols}"
     );
     let mut hash = Sha256::new();
     hash.update(text);

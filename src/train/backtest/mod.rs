@@ -221,7 +221,7 @@ impl Backtest {
     fn ends(&self, fold: &Fold) -> BTreeMap<String, UnixNanos> {
         let lateness = DurationNanos::from_milliseconds(self.config.step.lateness_ms);
         let ends = self.history.series.iter().map(|series| {
-            let behind = series.steps.partition_point(|step| step.time < fold.test_to);
+            let behind = series.steps.before(fold.test_to);
             let last = series.steps.get(behind.saturating_add(self.config.horizon_steps + 2));
             let end = last.and_then(|step| step.time.checked_add(lateness)).unwrap_or(END);
             (series.symbol.clone(), end)
@@ -417,11 +417,7 @@ fn record(
 }
 
 fn part(part: &Part) -> PartRecord {
-    let times = || part.examples.iter().map(|example| example.as_of);
     let epoch = UnixNanos::from_nanos(0);
-    PartRecord {
-        from: times().min().unwrap_or(epoch),
-        to: times().max().unwrap_or(epoch),
-        windows: part.examples.len(),
-    }
+    let (from, to) = part.span().unwrap_or((epoch, epoch));
+    PartRecord { from, to, windows: part.examples.len() }
 }

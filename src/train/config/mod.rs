@@ -2,7 +2,8 @@
 //!
 //! Owns every setting of a training run. Promises that all problems are reported at once, each
 //! with its key, and that a [`TrainConfig`] that exists is consistent in itself. Never reads the
-//! environment, so that a file and the data are the whole recipe, and never opens the data.
+//! environment, so that a file, the table of static numbers that it names and the data are the
+//! whole recipe, and never opens the data.
 
 mod fit;
 mod network;
@@ -17,12 +18,14 @@ use std::path::{Path, PathBuf};
 
 use config::{File, FileFormat, Value};
 
-use self::fit::fit;
-use self::network::network;
+use self::fit::{Fit, fit};
+use self::network::{Layers, network};
 pub use self::outputs::OutputsConfig;
 use self::schedule::{Schedule, schedule};
+pub use self::window::ScalerPer;
 use self::window::{Window, window};
 use super::fit::Recipe;
+use super::logs::LogKind;
 use super::network::Architecture;
 use crate::app::config::ConfigError;
 use crate::core::features::ScalerKind;
@@ -35,6 +38,8 @@ use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
 use crate::seal::sections::{
     CalendarChoice, DataConfig, data, forecast, period_steps, step, unknown_field,
 };
+use crate::seal::spill::SpillRule;
+use crate::seal::statics::Statics;
 
 /// Every key with its default and the reason for it.
 pub const DEFAULTS: &str = include_str!("../../../config/train/default.toml");
@@ -60,10 +65,20 @@ pub struct TrainConfig {
     pub window_steps: usize,
     /// The features in the order of the model's columns.
     pub features: Vec<String>,
+    /// Whether the configuration names no features, so that they are the usual ones of the target.
+    pub usual_features: bool,
+    /// The training part learns from every window at a multiple of so many steps.
+    pub window_stride: usize,
     /// Fields beyond the standard ones that the features read.
     pub extra_fields: Vec<String>,
     /// How features become model units.
     pub scaler: ScalerKind,
+    /// Whose rows it is fitted to.
+    pub scaler_per: ScalerPer,
+    /// Numbers that are constant for a symbol, behind the features of its rows.
+    pub statics: Option<Statics>,
+    /// Columns of a learned table of symbols behind these; 0 for none.
+    pub embedding: usize,
     /// What is forecast.
     pub target: Target,
     /// How many steps ahead.
@@ -88,6 +103,8 @@ pub struct TrainConfig {
     pub reports_root: Option<PathBuf>,
     /// The folder of the checkpoint that a fit keeps while it is under way.
     pub work: PathBuf,
+    /// The logs that a fit writes, into a folder of its own in `work`.
+    pub logs: Vec<LogKind>,
     /// The share of truths that the interval is made to hold.
     pub coverage: f64,
     /// When a value becomes a signal.
@@ -120,6 +137,9 @@ pub struct Split {
     /// The share of the rest, at its end, for validation, between 0 and 1.
     pub validation: f64,
 }
+
+/// The most of `data.memory_bytes_max`: 1 TiB.
+const MEMORY_BYTES_MAX: usize = 1 << 40;
 
 /// The most seeds or folds; each is a whole fit.
 pub const REPEATS_MAX: usize = 1000;
@@ -168,11 +188,12 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         (parts.0, parts.1, version)
     };
-    let data = {
+    let (mut data, memory_bytes_max) = {
         let mut section = root.section("data");
         let data = data(&mut section);
+        let memory_bytes_max = section.count("memory_bytes_max", 0, MEMORY_BYTES_MAX);
         section.finish();
-        data
+        (data, memory_bytes_max)
     };
     let (step, step_rule, calendar) = step(root.section("step"));
     let (target, horizon_steps, further_horizons) = {
@@ -188,17 +209,27 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         (target, horizon_steps, further)
     };
-    let Window { steps: window_steps, features, extra_fields, scaler } =
-        window(root.section("window"), &target);
+    let Window {
+        steps: window_steps,
+        stride: window_stride,
+        features,
+        usual_features,
+        extra_fields,
+        scaler,
+        scaler_per,
+        statics,
+    } = window(root.section("window"), &target);
     if let Some(error) = unknown_field(&target, &extra_fields) {
         root.problem(&format!("target.{}", error.part), error.problem);
     }
     let split = split(root.section("split"));
+    let columns = features.len() + statics.as_ref().map_or(0, |statics| statics.names.len());
     let mut of_forecast = root.section("forecast");
     let wanted = (outputs::levels(&mut of_forecast), further_horizons);
-    let (architecture, state, outputs) =
-        network(root.section("network"), features.len(), &target, wanted);
-    let (recipe, work) = fit(root.section("fit"), &target, &outputs);
+    let Layers { architecture, state, embedding, outputs } =
+        network(root.section("network"), columns, &target, wanted);
+    let Fit { recipe, work, logs } = fit(root.section("fit"), &target, state, &outputs);
+    data.spill = Some(SpillRule { folder: work.clone(), bytes_max: memory_bytes_max });
     let (seeds, folds) = {
         let mut section = root.section("evaluate");
         let counts =
@@ -226,8 +257,13 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         calendar,
         window_steps,
         features,
+        usual_features,
+        window_stride,
         extra_fields,
         scaler,
+        scaler_per,
+        statics,
+        embedding,
         target,
         horizon_steps,
         outputs,
@@ -240,6 +276,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         folds,
         reports_root,
         work,
+        logs,
         coverage,
         signal,
         backtest,

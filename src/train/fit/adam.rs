@@ -1,6 +1,7 @@
 //! The optimiser Adam (Kingma and Ba, 2015) in the form Keras gives it.
 //!
-//! Owns: the two running moments of every parameter and the count of steps.
+//! Owns: the two running moments of every parameter, the count of steps, and the decay of weights
+//! apart from them (`AdamW`; Loshchilov and Hutter, 2019).
 //!
 //! Promises: with g the gradient, one step t is
 //!
@@ -9,9 +10,12 @@
 //! p -= rate sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon)
 //! ```
 //!
-//! so epsilon stands outside of the bias correction, as in Keras and unlike in the paper.
+//! so epsilon stands outside of the bias correction, as in Keras and unlike in the paper. Decay
+//! comes before the step, `p -= rate * decay * p`, as in Keras and PyTorch.
 //!
 //! Never: looks at the loss, changes the rate by itself or clips.
+
+use std::ops::Range;
 
 /// Settings and state.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +45,11 @@ impl Adam {
         self.rate
     }
 
+    /// Another rate, from the next step on.
+    pub(crate) fn set_rate(&mut self, rate: f64) {
+        self.rate = rate;
+    }
+
     /// The running means of the gradients and of their squares.
     pub(crate) fn moments(&self) -> (&[f32], &[f32]) {
         (&self.first, &self.second)
@@ -52,6 +61,18 @@ impl Adam {
 
     pub(crate) fn parameter_count(&self) -> usize {
         self.first.len().min(self.second.len())
+    }
+
+    /// Takes the share rate times `decay` off the weights, which are at these places. Comes before
+    /// the step.
+    #[expect(clippy::cast_possible_truncation, reason = "parameters are 32-bit floats")]
+    pub(crate) fn decay(&self, decay: f64, weights: &[Range<usize>], parameters: &mut [f32]) {
+        if decay > 0.0 {
+            let kept = (1.0 - self.rate * decay) as f32;
+            for place in weights {
+                parameters[place.clone()].iter_mut().for_each(|weight| *weight *= kept);
+            }
+        }
     }
 
     /// One step against the gradients.
@@ -74,6 +95,8 @@ impl Adam {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
     /// By hand, rate 0.1, gradients 2 then 1:
@@ -91,6 +114,65 @@ mod tests {
         adam.step(&mut parameters, &[1.0, 0.0]);
         assert!((parameters[0] - 0.806_782).abs() < 1e-6, "{}", parameters[0]);
         assert_eq!(parameters[1], 5.0, "no gradient, no movement");
+    }
+
+    /// By hand, rate 0.1, decay 0.5: a weight of 2 becomes 2 (1 - 0.05) = 1.9 and moves on by the
+    /// first step, 0.1.
+    #[test]
+    fn decay_comes_before_the_step_and_leaves_biases_and_moments_alone() {
+        let mut adam = Adam::new(0.1, 3);
+        let mut parameters = [2.0, 2.0, 0.0];
+        adam.decay(0.5, &[0..1, 2..3], &mut parameters);
+        assert_eq!(parameters, [1.9, 2.0, 0.0]);
+        adam.step(&mut parameters, &[1.0, 1.0, 0.0]);
+        let [weight, bias, _] = parameters;
+        assert!((weight - 1.8).abs() < 1e-6 && (bias - 1.9).abs() < 1e-6, "{parameters:?}");
+        assert!((adam.moments().0[0] - 0.1).abs() < 1e-7, "the gradient alone");
+        adam.set_rate(0.2);
+        adam.decay(0.5, &[0..1], &mut parameters);
+        assert!((parameters[0] - weight * 0.9).abs() < 1e-6, "at the new rate");
+        let before = parameters;
+        adam.decay(0.0, &[0..3], &mut parameters);
+        assert_eq!(parameters, before);
+    }
+
+    /// What `tests/reference/fitting_reference.py` writes.
+    #[derive(Deserialize)]
+    struct Reference {
+        adamw: Steps,
+    }
+
+    #[derive(Deserialize)]
+    struct Steps {
+        rate: f64,
+        weight_decay: f64,
+        kernel: Vec<f32>,
+        bias: Vec<f32>,
+        /// Of kernel and bias, for each step.
+        gradients: Vec<[Vec<f32>; 2]>,
+        /// Kernel and bias after each step.
+        keras: Vec<[Vec<f32>; 2]>,
+        pytorch: Vec<[Vec<f32>; 2]>,
+    }
+
+    #[test]
+    fn steps_with_decay_are_those_of_keras_and_pytorch() {
+        let text = include_str!("../../../tests/data/fitting_reference.json");
+        let Reference { adamw } = serde_json::from_str(text).unwrap();
+        let Steps { rate, weight_decay, kernel, bias, gradients, keras, pytorch } = adamw;
+        let weights = 0..kernel.len();
+        let mut ours = [kernel, bias].concat();
+        let mut adam = Adam::new(rate, ours.len());
+        assert!(gradients.len() >= 3);
+        for ((gradients, keras), pytorch) in gradients.iter().zip(&keras).zip(&pytorch) {
+            adam.decay(weight_decay, std::slice::from_ref(&weights), &mut ours);
+            adam.step(&mut ours, &gradients.concat());
+            for (theirs, name) in [(keras, "Keras"), (pytorch, "PyTorch")] {
+                for (ours, theirs) in ours.iter().zip(theirs.concat()) {
+                    assert!((ours - theirs).abs() < 1e-6, "{ours}, {name} has {theirs}");
+                }
+            }
+        }
     }
 
     /// With v far below epsilon squared the place of epsilon shows: g = 1e-9, rate 1e-3,

@@ -1,11 +1,12 @@
 //! A state on disk, so that a fit survives the end of its process.
 //!
-//! Owns: the file: a word that names the format, a fingerprint of everything that the fit depends
+//! Owns: the file: a word that names the format, fingerprints of everything that the fit depends
 //! on, the state in little-endian numbers, and a SHA-256 of all that.
 //!
 //! Promises: a file is the whole state of one epoch or it is refused: it is written beside its
 //! place, flushed and renamed. Every number comes back with its bits. A state of another recipe,
-//! network, history or release is refused by its fingerprint.
+//! network, history or release is refused by its fingerprint; the learning rate and its schedule
+//! have one of their own, because a fit may go on with others.
 //!
 //! Never: decides when to write or what to fit.
 
@@ -21,11 +22,20 @@ use super::{Best, Epoch, FitState};
 use crate::engine::files::read_regular_file;
 use crate::train::random::Random;
 
-const MAGIC: &[u8] = b"tickcast.checkpoint.1\n";
+const MAGIC: &[u8] = b"tickcast.checkpoint.2\n";
 const HASH_BYTES: usize = 32;
 
 /// SHA-256 of what a fit depends on.
 pub type Fingerprint = [u8; HASH_BYTES];
+
+/// Which run a state belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Of everything but the learning rate and its schedule.
+    pub fit: Fingerprint,
+    /// Of those.
+    pub pace: Fingerprint,
+}
 
 /// Why there is no state, or none was kept.
 #[derive(Debug, Error)]
@@ -56,6 +66,16 @@ pub enum CheckpointError {
         /// The file.
         path: PathBuf,
     },
+    /// It belongs to this run with another learning rate or schedule.
+    #[error(
+        "checkpoint `{}`: its learning rate or its schedule is not that of the configuration; \
+         with --learning-rate the fit goes on with those of the configuration",
+        path.display()
+    )]
+    OtherPace {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// The largest checkpoint that is read, in bytes: a network of tens of millions of parameters.
@@ -65,7 +85,7 @@ const CHECKPOINT_BYTES_MAX: usize = 1 << 30;
 ///
 /// # Errors
 /// [`CheckpointError::Io`].
-pub fn save(path: &Path, run: Fingerprint, state: &FitState) -> Result<(), CheckpointError> {
+pub fn save(path: &Path, run: Run, state: &FitState) -> Result<(), CheckpointError> {
     let failed =
         |action| move |source| CheckpointError::Io { path: path.to_owned(), action, source };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -79,27 +99,39 @@ pub fn save(path: &Path, run: Fingerprint, state: &FitState) -> Result<(), Check
     fs::File::open(folder).and_then(|f| f.sync_all()).map_err(failed("flush its folder"))
 }
 
-/// Reads the state of this run.
+/// Reads the state of this run. Where it had another learning rate or schedule and `may_change`,
+/// the schedule begins with the next epoch.
 ///
 /// # Errors
 /// [`CheckpointError`], also where there is no file.
-pub fn load(path: &Path, run: Fingerprint) -> Result<FitState, CheckpointError> {
+pub fn load(path: &Path, run: Run, may_change: bool) -> Result<FitState, CheckpointError> {
     let path = path.to_owned();
     let bytes = match read_regular_file(&path, CHECKPOINT_BYTES_MAX) {
         Ok(bytes) => bytes,
         Err(source) => return Err(CheckpointError::Io { path, action: "read", source }),
     };
-    let Some((written_by, state)) = decode(&bytes) else {
+    let Some((written_by, mut state)) = decode(&bytes) else {
         return Err(CheckpointError::Damaged { path });
     };
-    if written_by != run { Err(CheckpointError::Foreign { path }) } else { Ok(state) }
+    if written_by.fit != run.fit {
+        return Err(CheckpointError::Foreign { path });
+    }
+    if written_by.pace != run.pace {
+        if !may_change {
+            return Err(CheckpointError::OtherPace { path });
+        }
+        state.begin_schedule();
+    }
+    Ok(state)
 }
 
-fn encode(run: Fingerprint, state: &FitState) -> Vec<u8> {
+fn encode(run: Run, state: &FitState) -> Vec<u8> {
     // Taken apart in full, so that a new field cannot be forgotten.
-    let FitState { parameters, adam, order, order_stream, dropout_stream, best, epochs } = state;
+    let FitState { parameters, adam, order, order_stream, dropout_stream, best, .. } = state;
+    let FitState { epochs, schedule_from, .. } = state;
     let mut writer = Writer(MAGIC.to_vec());
-    writer.0.extend_from_slice(&run);
+    writer.0.extend_from_slice(&run.fit);
+    writer.0.extend_from_slice(&run.pace);
     writer.floats(parameters);
     let (first, second) = adam.moments();
     writer.word(adam.rate().to_bits());
@@ -111,33 +143,35 @@ fn encode(run: Fingerprint, state: &FitState) -> Vec<u8> {
     for stream in [order_stream, dropout_stream] {
         stream.state().into_iter().for_each(|word| writer.word(word));
     }
-    let Best { parameters, epoch, loss } = best;
+    let Best { parameters, epoch, value } = best;
     writer.floats(parameters);
     writer.count(*epoch);
-    writer.word(loss.to_bits());
+    writer.word(value.to_bits());
     writer.count(epochs.len());
     for epoch in epochs {
-        let Epoch { number, training_loss, validation_loss, validation_absolute_error, best } =
-            epoch;
+        let Epoch { number, training_loss, validation_loss, validation_absolute_error, .. } = epoch;
+        let Epoch { learning_rate, best, .. } = epoch;
         writer.count(*number);
-        for value in [training_loss, validation_loss, validation_absolute_error] {
+        for value in [training_loss, validation_loss, validation_absolute_error, learning_rate] {
             writer.word(value.to_bits());
         }
         writer.word(u64::from(*best));
     }
+    writer.count(*schedule_from);
     let hash = Sha256::digest(&writer.0);
     writer.0.extend_from_slice(&hash);
     writer.0
 }
 
 /// `None` where the bytes are not what `encode` gives.
-fn decode(bytes: &[u8]) -> Option<(Fingerprint, FitState)> {
+fn decode(bytes: &[u8]) -> Option<(Run, FitState)> {
     let (body, hash) = bytes.split_at_checked(bytes.len().checked_sub(HASH_BYTES)?)?;
     if Sha256::digest(body)[..] != *hash {
         return None;
     }
     let mut reader = Reader(body.strip_prefix(MAGIC)?);
-    let run = reader.take(HASH_BYTES)?.try_into().ok()?;
+    let fit = reader.take(HASH_BYTES)?.try_into().ok()?;
+    let pace = reader.take(HASH_BYTES)?.try_into().ok()?;
     let parameters = reader.floats()?;
     let rate = f64::from_bits(reader.word()?);
     let steps = i32::try_from(reader.word()?).ok()?;
@@ -148,7 +182,7 @@ fn decode(bytes: &[u8]) -> Option<(Fingerprint, FitState)> {
     let best = Best {
         parameters: reader.floats()?,
         epoch: reader.count()?,
-        loss: f64::from_bits(reader.word()?),
+        value: f64::from_bits(reader.word()?),
     };
     let epochs = (0..reader.count()?).map(|_| {
         Some(Epoch {
@@ -156,12 +190,23 @@ fn decode(bytes: &[u8]) -> Option<(Fingerprint, FitState)> {
             training_loss: f64::from_bits(reader.word()?),
             validation_loss: f64::from_bits(reader.word()?),
             validation_absolute_error: f64::from_bits(reader.word()?),
+            learning_rate: f64::from_bits(reader.word()?),
             best: reader.word()? != 0,
         })
     });
     let epochs = epochs.collect::<Option<_>>()?;
-    let state = FitState { parameters, adam, order, order_stream, dropout_stream, best, epochs };
-    reader.0.is_empty().then_some((run, state))
+    let schedule_from = reader.count()?;
+    let state = FitState {
+        parameters,
+        adam,
+        order,
+        order_stream,
+        dropout_stream,
+        best,
+        epochs,
+        schedule_from,
+    };
+    reader.0.is_empty().then_some((Run { fit, pace }, state))
 }
 
 struct Writer(Vec<u8>);
@@ -214,6 +259,8 @@ mod tests {
     use super::*;
     use crate::train::random::Purpose;
 
+    const RUN: Run = Run { fit: [7; 32], pace: [9; 32] };
+
     fn state() -> FitState {
         let mut adam = Adam::new(0.25, 3);
         let mut parameters = vec![1.0, -0.0, f32::MIN_POSITIVE / 2.0];
@@ -223,16 +270,18 @@ mod tests {
             training_loss: 0.1,
             validation_loss: 0.3,
             validation_absolute_error: 1e-300,
+            learning_rate: 1e-3,
             best,
         };
         FitState {
-            best: Best { parameters: vec![0.5, 0.25, 3.0], epoch: 1, loss: 0.1 + 0.2 },
+            best: Best { parameters: vec![0.5, 0.25, 3.0], epoch: 1, value: 0.1 + 0.2 },
             parameters,
             adam,
             order: vec![2, 0, 1],
             order_stream: Random::new(1, Purpose::Order),
             dropout_stream: Random::new(1, Purpose::Dropout),
             epochs: vec![epoch(1, true), epoch(2, false)],
+            schedule_from: 1,
         }
     }
 
@@ -240,18 +289,19 @@ mod tests {
     fn a_session_comes_back_with_every_bit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/run.checkpoint");
-        save(&path, [7; 32], &state()).unwrap();
-        save(&path, [7; 32], &state()).unwrap();
-        let back = load(&path, [7; 32]).unwrap();
+        save(&path, RUN, &state()).unwrap();
+        save(&path, RUN, &state()).unwrap();
+        let back = load(&path, RUN, false).unwrap();
         assert_eq!(back, state());
-        assert_eq!(encode([7; 32], &back), encode([7; 32], &state()), "-0 is not 0");
+        assert_eq!(load(&path, RUN, true).unwrap(), state(), "a change may be none");
+        assert_eq!(encode(RUN, &back), encode(RUN, &state()), "-0 is not 0");
         let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
         assert_eq!(files, 1, "nothing is left beside it");
     }
 
     #[test]
     fn every_damaged_byte_and_every_missing_one_is_seen() {
-        let whole = encode([7; 32], &state());
+        let whole = encode(RUN, &state());
         assert!(decode(&whole).is_some());
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
@@ -263,9 +313,9 @@ mod tests {
 
     #[test]
     fn a_file_with_a_right_hash_and_wrong_lengths_is_refused() {
-        let whole = encode([7; 32], &state());
+        let whole = encode(RUN, &state());
         let mut body = whole[..whole.len() - HASH_BYTES].to_vec();
-        let length = MAGIC.len() + HASH_BYTES;
+        let length = MAGIC.len() + 2 * HASH_BYTES;
         body[length..length + 8].copy_from_slice(&u64::MAX.to_le_bytes());
         body.extend(Sha256::digest(&body).to_vec());
         assert!(decode(&body).is_none());
@@ -275,10 +325,16 @@ mod tests {
     fn no_file_and_that_of_another_run_are_errors() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.checkpoint");
-        assert!(matches!(load(&path, [7; 32]), Err(CheckpointError::Io { action: "read", .. })));
-        save(&path, [7; 32], &state()).unwrap();
-        assert!(matches!(load(&path, [8; 32]), Err(CheckpointError::Foreign { .. })));
+        let load = |run, may_change| load(&path, run, may_change);
+        assert!(matches!(load(RUN, true), Err(CheckpointError::Io { action: "read", .. })));
+        save(&path, RUN, &state()).unwrap();
+        let other = Run { fit: [8; 32], ..RUN };
+        assert!(matches!(load(other, true), Err(CheckpointError::Foreign { .. })));
+        let other = Run { pace: [8; 32], ..RUN };
+        assert!(matches!(load(other, false), Err(CheckpointError::OtherPace { .. })));
+        let changed = load(other, true).unwrap();
+        assert_eq!(changed, FitState { schedule_from: 2, ..state() });
         fs::write(&path, b"no").unwrap();
-        assert!(matches!(load(&path, [7; 32]), Err(CheckpointError::Damaged { .. })));
+        assert!(matches!(load(RUN, false), Err(CheckpointError::Damaged { .. })));
     }
 }

@@ -63,7 +63,20 @@ impl<'a> Examples<'a> {
                 let (batch, lanes) = (recipe.batch, recipe.lanes);
                 let lanes = Lanes::new(network, training.steps(), batch, lanes, threads);
                 let (loss, order) = (recipe.loss, Vec::new());
-                Box::new(Shuffled { lanes, training, validation, loss, batch, order, done: 0 })
+                let most = match recipe.examples_per_epoch_max {
+                    0 => usize::MAX,
+                    most => most,
+                };
+                Box::new(Shuffled {
+                    lanes,
+                    training,
+                    validation,
+                    loss,
+                    batch,
+                    most,
+                    order,
+                    done: 0,
+                })
             }
             Self::Carried { sequences, steps, training, validation } => Box::new(Strands::new(
                 network, sequences, steps, training, validation, recipe, threads,
@@ -79,6 +92,8 @@ struct Shuffled<'a> {
     validation: &'a Windows,
     loss: Loss,
     batch: usize,
+    /// The most windows of an epoch.
+    most: usize,
     order: Vec<usize>,
     /// Windows of this epoch that are done.
     done: usize,
@@ -90,9 +105,10 @@ impl Lessons for Shuffled<'_> {
     }
 
     fn begin(&mut self, _: &[f32], order: &[usize], _: &mut Random) -> usize {
-        order.clone_into(&mut self.order);
+        // The order is a random one, so its beginning is a random part of all windows.
+        order[..order.len().min(self.most)].clone_into(&mut self.order);
         self.done = 0;
-        order.len().div_ceil(self.batch)
+        self.order.len().div_ceil(self.batch)
     }
 
     fn next(&mut self, parameters: &[f32], dropout: &mut Random) -> Option<Batch<'_>> {

@@ -13,6 +13,7 @@
 use std::ops::Range;
 
 use super::loss::Loss;
+use super::weights;
 use crate::train::network::{Network, Workspace};
 use crate::train::random::Random;
 use crate::train::windows::Windows;
@@ -25,6 +26,7 @@ struct Lane {
     workspace: Workspace,
     gradients: Vec<f32>,
     targets: Vec<f32>,
+    weights: Vec<f32>,
     loss: f64,
 }
 
@@ -49,6 +51,7 @@ impl<'a> Lanes<'a> {
             workspace: network.workspace(steps, batch.div_ceil(count)),
             gradients: vec![0.0; network.parameter_count()],
             targets: Vec::new(),
+            weights: Vec::new(),
             loss: 0.0,
         };
         let lanes = (0..count).map(|_| lane()).collect();
@@ -69,8 +72,8 @@ impl<'a> Lanes<'a> {
         // Masks are drawn here, one lane after the other, because the lanes share one stream.
         for (at, lane) in self.lanes.iter_mut().enumerate() {
             let share = share(which.len(), count, at);
-            lane.workspace.input(windows.steps(), share.len(), windows.features());
-            lane.workspace.draw_masks(network, random);
+            lane.workspace.input(windows.steps(), share.len(), windows.inputs());
+            lane.workspace.draw_masks(random);
         }
         let values = which.len() * network.outputs();
         each(&mut self.lanes, self.threads, |at, lane| {
@@ -80,12 +83,15 @@ impl<'a> Lanes<'a> {
                 lane.loss = 0.0;
                 return;
             }
-            let input = lane.workspace.input(windows.steps(), which.len(), windows.features());
+            let input = lane.workspace.input(windows.steps(), which.len(), windows.inputs());
             windows.gather(which, input);
+            lane.workspace.set_symbols(which.iter().map(|at| windows.symbol(*at)));
             windows.gather_labels(which, &mut lane.targets);
+            windows.gather_weights(which, &mut lane.weights);
             network.forward(parameters, &mut lane.workspace);
             let (output, gradient) = lane.workspace.output_and_gradient();
-            lane.loss = loss.gradient(output, &lane.targets, values, gradient);
+            let (targets, weights) = (&lane.targets, &lane.weights);
+            lane.loss = weights::gradient(loss, output, targets, weights, values, gradient);
             network.backward(parameters, &mut lane.workspace, &mut lane.gradients);
         });
         let (first, others) = self.lanes.split_first_mut().expect("there is at least one lane");
@@ -115,8 +121,9 @@ impl<'a> Lanes<'a> {
             let which: Vec<usize> = share.clone().collect();
             let chunks = values.chunks_mut(PREDICT_BATCH * width);
             for (which, values) in which.chunks(PREDICT_BATCH).zip(chunks) {
-                let input = lane.workspace.input(windows.steps(), which.len(), windows.features());
+                let input = lane.workspace.input(windows.steps(), which.len(), windows.inputs());
                 windows.gather(which, input);
+                lane.workspace.set_symbols(which.iter().map(|at| windows.symbol(*at)));
                 values.copy_from_slice(network.forward(parameters, &mut lane.workspace));
             }
         });

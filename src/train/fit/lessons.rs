@@ -13,11 +13,13 @@ pub struct Labelled<'a> {
     pub places: &'a [Place],
     /// Their labels, scaled as the network's values are.
     pub labels: &'a [f32],
+    /// How much each counts; none where all count the same.
+    pub weights: &'a [f32],
 }
 
 /// One batch.
 pub(in crate::train) struct Batch<'a> {
-    /// The mean over its labels.
+    /// The mean over its labels, each times its weight.
     pub(in crate::train) loss: f64,
     pub(in crate::train) labels: usize,
     pub(in crate::train) gradients: &'a mut [f32],

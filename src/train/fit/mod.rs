@@ -1,7 +1,7 @@
 //! The training loop.
 //!
 //! Owns: epochs, early stopping, and which parameters are kept: those of the epoch with the lowest
-//! validation loss. All that changes from epoch to epoch is in a [`FitState`].
+//! monitored value. All that changes from epoch to epoch is in a [`FitState`].
 //!
 //! Promises: the result depends on the data, the recipe and the machine's vector units, not on the
 //! count of threads or on who watches, and a fit that goes on from a state ends with the bits of
@@ -13,42 +13,36 @@
 pub(super) mod adam;
 pub mod carried;
 pub mod checkpoint;
+mod epoch;
 mod examples;
 pub(super) mod lanes;
 pub(super) mod lessons;
 pub mod loss;
+mod rate;
 pub(super) mod recipe;
 mod state;
+mod stopping;
 pub(super) mod threads;
+pub(super) mod weights;
 
 use std::ops::ControlFlow;
 
 use thiserror::Error;
 
+pub use self::epoch::Epoch;
 pub use self::examples::Examples;
 use self::lanes::Lanes;
 pub use self::lessons::Labelled;
+pub use self::rate::{RateSchedule, RateShape};
 pub use self::recipe::Recipe;
 pub(super) use self::state::Best;
 pub use self::state::FitState;
+pub use self::stopping::Monitor;
+use self::stopping::waited;
 use self::threads::threads;
+pub use self::weights::WeightRule;
 use super::network::Network;
 use super::windows::Windows;
-
-/// What one epoch came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Epoch {
-    /// Counted from 1.
-    pub number: usize,
-    /// Mean loss over the epoch's batches, each with the parameters and dropout of its moment.
-    pub training_loss: f64,
-    /// Loss after the epoch, without dropout.
-    pub validation_loss: f64,
-    /// Mean of `|value - label|` in model units, likewise.
-    pub validation_absolute_error: f64,
-    /// Whether this is the lowest validation loss so far.
-    pub best: bool,
-}
 
 /// Where a fit is.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +70,7 @@ pub enum Progress<'a> {
 pub enum Stopped {
     /// All epochs are done.
     Epochs,
-    /// No better validation loss for as many epochs as the recipe's patience.
+    /// No improvement for as many epochs as the recipe's patience.
     Patience,
     /// The observer asked for it.
     Asked,
@@ -137,8 +131,8 @@ pub fn fit(
     fit_on(threads(), network, examples, recipe, None, observer)
 }
 
-/// As [`fit`], from where a state of the same network, examples and recipe stands; the recipe may
-/// have other `epochs` and `patience`.
+/// As [`fit`], from a state of the same network, examples and recipe. The recipe may end the fit
+/// elsewhere: by other `epochs`, `patience`, `min_delta` and `start_epoch`.
 ///
 /// # Errors
 /// As [`fit`], and [`FitError::OtherSession`].
@@ -177,16 +171,17 @@ pub(super) fn fit_on(
     };
     loop {
         let done = state.epochs.len();
-        if done >= state.best.epoch + recipe.patience {
+        if waited(&state.epochs, recipe) >= recipe.patience {
             return state.finish(Stopped::Patience);
         }
         if done >= recipe.epochs {
             return state.finish(Stopped::Epochs);
         }
-        let Some(training_loss) = state.train(&mut *lessons, recipe, observer)? else {
+        let trained = state.train(&mut *lessons, recipe, network.weights(), observer)?;
+        let Some(training_loss) = trained else {
             return state.finish(Stopped::Asked);
         };
-        let epoch = state.validate(&mut *lessons, validation, recipe.loss, training_loss)?;
+        let epoch = state.validate(&mut *lessons, validation, recipe, training_loss)?;
         let stop = observer(Progress::Epoch(epoch)).is_break()
             || observer(Progress::State(&state)).is_break();
         if stop {

@@ -1,17 +1,16 @@
 //! What a fit is between two epochs, and how it gets from one to the next.
 //!
 //! Owns: one pass over the training part, the loss on the validation part, the clipping of
-//! gradients, and which parameters are the best so far.
+//! gradients, which parameters are the best so far, and since when a schedule counts.
 //!
 //! Promises: a state that is stored and taken up again goes on as if it had never stopped.
 //!
 //! Never: decides when to end.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use super::adam::Adam;
 use super::lessons::{Batch, Lessons};
-use super::loss::Loss;
 use super::recipe::Recipe;
 use super::{Epoch, Fit, FitError, Progress, Stopped};
 use crate::train::network::Network;
@@ -29,6 +28,8 @@ pub struct FitState {
     pub(in super::super) dropout_stream: Random,
     pub(in super::super) best: Best,
     pub(in super::super) epochs: Vec<Epoch>,
+    /// Epochs that were done when the schedule of the rate began.
+    pub(in super::super) schedule_from: usize,
 }
 
 impl FitState {
@@ -40,8 +41,9 @@ impl FitState {
             order: (0..items).collect(),
             order_stream: Random::new(recipe.seed, Purpose::Order),
             dropout_stream: Random::new(recipe.seed, Purpose::Dropout),
-            best: Best { parameters: parameters.clone(), epoch: 0, loss: f64::INFINITY },
+            best: Best { parameters: parameters.clone(), epoch: 0, value: f64::INFINITY },
             epochs: Vec::new(),
+            schedule_from: 0,
             parameters,
         }
     }
@@ -54,6 +56,12 @@ impl FitState {
             && self.adam.parameter_count() == count
             && self.order.len() == items
             && self.order.iter().all(|at| *at < items)
+            && self.schedule_from <= self.epochs.len()
+    }
+
+    /// Lets the schedule of the rate begin with the next epoch, for a recipe with another one.
+    pub(in super::super) fn begin_schedule(&mut self) {
+        self.schedule_from = self.epochs.len();
     }
 
     /// The epochs that are done.
@@ -61,14 +69,19 @@ impl FitState {
         &self.epochs
     }
 
-    /// One pass over the training part; its mean loss, or `None` where the observer stops.
+    /// One pass over the training part, in which the parameters at the places `weights` decay; its
+    /// mean loss, or `None` where the observer stops.
     pub(super) fn train(
         &mut self,
         lessons: &mut dyn Lessons,
         recipe: &Recipe,
+        weights: &[Range<usize>],
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Option<f64>, FitError> {
         let epoch = self.epochs.len() + 1;
+        let monitored = self.epochs[self.schedule_from..].iter();
+        let monitored: Vec<f64> = monitored.map(|epoch| recipe.monitor.of(epoch)).collect();
+        let rate = recipe.schedule.epoch(recipe.learning_rate, &monitored);
         self.order_stream.shuffle(&mut self.order);
         let total = lessons.begin(&self.parameters, &self.order, &mut self.order_stream);
         let (mut mean, mut done) = (Mean::default(), 0);
@@ -78,6 +91,8 @@ impl FitState {
                 return Err(FitError::Diverged { epoch, what: "training", loss });
             }
             clip(gradients, recipe.clip_norm);
+            self.adam.set_rate(rate.of_step(done, total));
+            self.adam.decay(recipe.weight_decay, weights, &mut self.parameters);
             self.adam.step(&mut self.parameters, gradients);
             mean.add(loss, labels);
             done += 1;
@@ -96,9 +111,10 @@ impl FitState {
         &mut self,
         lessons: &mut dyn Lessons,
         labels: &[f32],
-        loss: Loss,
+        recipe: &Recipe,
         training_loss: f64,
     ) -> Result<Epoch, FitError> {
+        let Recipe { loss, monitor, .. } = recipe;
         let number = self.epochs.len() + 1;
         let values = lessons.validate(&self.parameters);
         let mean = |sum: f64| sum / loss.items(values.len()) as f64;
@@ -107,13 +123,15 @@ impl FitState {
             let (what, loss) = ("validation", validation_loss);
             return Err(FitError::Diverged { epoch: number, what, loss });
         }
-        let epoch = Epoch {
+        let mut epoch = Epoch {
             number,
             training_loss,
             validation_loss,
             validation_absolute_error: mean(loss.absolute_error(&values, labels)),
-            best: self.best.offer(&self.parameters, number, validation_loss),
+            learning_rate: self.adam.rate(),
+            best: false,
         };
+        epoch.best = self.best.offer(&self.parameters, number, monitor.of(&epoch));
         self.epochs.push(epoch);
         Ok(epoch)
     }
@@ -127,7 +145,8 @@ impl FitState {
     }
 }
 
-/// Scales gradients down to the Euclidean length `norm`; 0 leaves them as they are.
+/// Scales gradients down to the Euclidean length `norm`, over all of them as `global_clipnorm` of
+/// Keras does; 0 leaves them as they are.
 #[expect(clippy::cast_possible_truncation, reason = "gradients are 32-bit floats")]
 pub(super) fn clip(gradients: &mut [f32], norm: f64) {
     if norm > 0.0 {
@@ -145,15 +164,16 @@ pub(in super::super) struct Best {
     pub(in super::super) parameters: Vec<f32>,
     /// Counted from 1; 0 before the first.
     pub(in super::super) epoch: usize,
-    pub(in super::super) loss: f64,
+    /// What is monitored.
+    pub(in super::super) value: f64,
 }
 
 impl Best {
-    fn offer(&mut self, parameters: &[f32], epoch: usize, loss: f64) -> bool {
-        let better = loss < self.loss;
+    fn offer(&mut self, parameters: &[f32], epoch: usize, value: f64) -> bool {
+        let better = value < self.value;
         if better {
             self.parameters.copy_from_slice(parameters);
-            (self.epoch, self.loss) = (epoch, loss);
+            (self.epoch, self.value) = (epoch, value);
         }
         better
     }

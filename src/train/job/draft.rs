@@ -4,7 +4,7 @@
 //! what a daemon that begins with its steps computes. Never writes a file.
 
 use super::{Job, TrainError};
-use crate::core::features::FeaturePlan;
+use crate::core::features::{FeaturePlan, SymbolTable};
 use crate::engine::model::Draft;
 use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use crate::engine::model::manifest::{
@@ -12,13 +12,15 @@ use crate::engine::model::manifest::{
 };
 use crate::train::assess::Assessment;
 use crate::train::config::StateRule;
-use crate::train::dataset::{Example, Part, scaled_rows};
+use crate::train::dataset::{Example, Part};
 use crate::train::evaluate::{TargetKind, verdict};
 use crate::train::export::export;
 use crate::train::fit::carried::predict as predict_carried;
 use crate::train::fit::{Fit, predict};
 use crate::train::outputs;
+use crate::train::rows::scaled_rows;
 use crate::train::sequences::{Place, Sequences};
+use crate::train::symbols;
 use crate::train::windows::Windows;
 
 /// How far ONNX Runtime may be from the trainer, in model units, in which forecasts lie between
@@ -44,7 +46,13 @@ impl Job {
         let parts = [(&dataset.validation, &judged.validation), (&dataset.test, &judged.test)];
         let parts = parts.into_iter().filter(|(part, _)| !part.examples.is_empty());
         let (parts, judged_parts): (Vec<_>, Vec<_>) = parts.unzip();
-        let cases = self.golden_cases(&fit.parameters, &parts)?;
+        let symbols = dataset.symbols.as_ref();
+        let symbols = symbols.map(|known| {
+            let fitted = (network, &fit.parameters[..]);
+            symbols::table(config, known, &dataset.symbol_scalers, fitted)
+        });
+        let symbols = symbols.transpose()?;
+        let cases = self.golden_cases(&fit.parameters, &parts, symbols.as_ref())?;
         let evaluation = judged_parts.iter().map(|part| part.figures.clone()).collect();
         let kind = TargetKind::of(&config.target);
         let verdict = if dataset.test.examples.is_empty() {
@@ -66,6 +74,8 @@ impl Job {
             features: config.features.clone(),
             extra_fields: config.extra_fields.clone(),
             scaler: dataset.scaler.clone(),
+            // Sealing says here what is in the table.
+            symbols: None,
             target: TargetSpec {
                 kind: config.target.clone(),
                 scaler: dataset.target_scaler.clone(),
@@ -99,7 +109,7 @@ impl Job {
         };
         let schema = GOLDEN_SCHEMA.to_owned();
         let golden = Golden { schema, tolerance: GOLDEN_TOLERANCE, cases };
-        Ok(Draft { manifest, onnx: exported.onnx, golden })
+        Ok(Draft { manifest, onnx: exported.onnx, golden, symbols })
     }
 
     /// Examples spread evenly over each part, the first and the last among them.
@@ -111,10 +121,15 @@ impl Job {
         &self,
         parameters: &[f32],
         parts: &[&Part],
+        symbols: Option<&SymbolTable>,
     ) -> Result<Vec<GoldenCase>, TrainError> {
         let config = &self.config;
         let (label, scaler) = (config.target.label(), &self.dataset.scaler);
         let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, scaler)?;
+        let plan = match symbols {
+            Some(table) => plan.with_symbols(table, &config.features)?,
+            None => plan,
+        };
         let (window, width) = (config.window_steps, plan.width());
         let (cases_max, windows) = match config.state {
             StateRule::Window => (GOLDEN_CASES_PER_PART, 1),
@@ -122,28 +137,37 @@ impl Job {
         };
         let value = outputs::columns_spec(config).map_or(0, |columns| columns.value as usize);
         let mut cases = Vec::new();
-        let mut inputs = Sequences::new(width);
+        let known = &self.dataset.symbols;
+        let mut inputs = Sequences::new(width).with_symbols(known.clone());
         for part in parts {
             let last = part.examples.len() - 1;
             let places = cases_max.min(part.examples.len());
             for place in 0..places {
                 let at = last * place / (places - 1).max(1);
-                let rows = (windows * window).min(part.places[at].row + 1);
-                let (steps, rows) = self.golden_rows(part.examples[at], rows, &plan)?;
-                let window = rows.chunks_exact(width).map(<[f32]>::to_vec).collect();
-                inputs.push(rows);
-                cases.push(GoldenCase {
-                    steps,
-                    window,
-                    output: Vec::new(),
-                    ..GoldenCase::default()
-                });
+                let example = part.examples.at(at);
+                let rows = (windows * window).min(self.dataset.row_of(&example) + 1);
+                let mut add = |series: usize, symbol: Option<String>| -> Result<(), TrainError> {
+                    let name = symbol.as_deref().unwrap_or_default();
+                    let (steps, rows) = self.golden_rows(example, rows, name, &plan)?;
+                    let entry = plan.entry(name);
+                    let window = rows.chunks_exact(width).map(|row| plan.input_row(entry, row));
+                    let window = window.collect();
+                    inputs.push_of(series, rows);
+                    cases.push(GoldenCase { symbol, steps, window, ..GoldenCase::default() });
+                    Ok(())
+                };
+                // The first steps are also those of a symbol that the model does not know.
+                if let Some(known) = known.as_ref().filter(|_| place == 0) {
+                    add(known.unknown_series(), None)?;
+                }
+                let symbol = &self.history.series[example.series].symbol;
+                add(example.series, known.is_some().then(|| symbol.clone()))?;
             }
         }
         for (sequence, case) in cases.iter_mut().enumerate() {
             let rows = window - 1..case.window.len();
             let places: Vec<Place> = rows.map(|row| Place { sequence, row }).collect();
-            let values = self.golden_outputs(parameters, &inputs, &places, &case.window);
+            let values = self.golden_outputs(parameters, &inputs, &places);
             let rows = values.chunks_exact(config.outputs.columns());
             case.output = rows.clone().map(|row| row[value]).collect();
             if config.outputs.are_listed() {
@@ -154,39 +178,38 @@ impl Job {
     }
 
     /// The outputs at the rows of a golden case whose windows are full.
-    fn golden_outputs(
-        &self,
-        parameters: &[f32],
-        inputs: &Sequences,
-        places: &[Place],
-        rows: &[Vec<f32>],
-    ) -> Vec<f32> {
+    fn golden_outputs(&self, parameters: &[f32], inputs: &Sequences, places: &[Place]) -> Vec<f32> {
         let (network, steps) = (&self.network, self.config.window_steps);
         match self.config.state {
             StateRule::Carried => predict_carried(network, parameters, inputs, places, steps, 1),
             StateRule::Window => {
-                let mut windows = Windows::new(steps, inputs.features(), 1);
-                let start = windows.push_rows(&rows.concat());
-                windows.push_window(start, &[0.0]);
+                let symbols = self.dataset.symbols.clone();
+                let mut windows = Windows::new(steps, inputs.features(), 1).with_symbols(symbols);
+                for Place { sequence, row } in places {
+                    let rows = inputs.rows(*sequence, row + 1 - steps..row + 1);
+                    let start = windows.push_rows_of(inputs.series(*sequence), &rows);
+                    windows.push_window(start, &[0.0]);
+                }
                 predict(network, parameters, &windows)
             }
         }
     }
 
     /// The steps behind the last `count` rows of an example from the warm-up on, and these rows
-    /// `[count, F]`.
+    /// `[count, F]` as those of `symbol`.
     fn golden_rows(
         &self,
         Example { series, step: newest, .. }: Example,
         count: usize,
+        symbol: &str,
         plan: &FeaturePlan,
     ) -> Result<(Vec<GoldenStep>, Vec<f32>), TrainError> {
         let warm_up = usize::try_from(self.features.warm_up_steps())
             .expect("a warm-up that the history has passed is a count of its steps");
         let oldest = newest + 1 - count - warm_up;
         let series = &self.history.series[series];
-        let steps = &series.steps[oldest..=newest];
-        let rows = scaled_rows(&series.symbol, steps, plan)?;
+        let steps = series.steps.slice(oldest..=newest);
+        let rows = scaled_rows(symbol, &steps, plan)?;
         let schema = self.features.schema();
         let golden = steps.iter().map(|step| {
             let fields = self.features.required().iter().filter_map(|field| {

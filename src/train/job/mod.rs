@@ -2,20 +2,23 @@
 //!
 //! Owns the order of things: read, divide, fit, evaluate, export, seal. Promises that nothing is
 //! written before everything else succeeded, and that what is written was read back through ONNX
-//! Runtime and gave the trainer's own values. Never prints and never reads a clock.
+//! Runtime and gave the trainer's own values; a checkpoint and logs are what a fit leaves while it
+//! is under way. Never prints, and reads a clock for nothing but these.
 
 mod draft;
+mod keep;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
+use self::keep::Keep;
 use super::assess::assess;
 use super::config::TrainConfig;
-use super::dataset::Dataset;
+use super::dataset::{Dataset, DatasetError};
 pub use super::error::TrainError;
-use super::fit::{Fit, FitState, Progress, Recipe, fit, fit_on, resume};
+use super::fit::{Fit, FitState, Progress, fit, fit_on, resume};
 use super::history::{History, read_with_steps};
 use super::network::Network;
 use super::repeat::{self, Material, Repeats, repeat};
@@ -23,7 +26,7 @@ use super::report::{Report, Sources};
 pub use super::trained::Trained;
 use crate::core::features::RawFeatures;
 use crate::engine::model::next_version;
-use crate::train::fit::checkpoint::{self, Fingerprint};
+use crate::train::fit::checkpoint::{self, Run};
 
 /// Everything that is known before the fit.
 #[derive(Clone, Debug)]
@@ -45,10 +48,13 @@ impl Job {
         let version = version(&config)?;
         let label = config.target.label();
         let features = RawFeatures::new(&config.features, &config.extra_fields, label)?;
-        let network = Network::new(config.architecture.clone())?;
         let (rule, calendar) = (&config.step_rule, &config.calendar);
         let history = read_with_steps(&config.data, &features, &mut config.step, rule, calendar)?;
+        if let Some(symbol) = config.recipe.weights.unknown_symbol(&history.symbols()) {
+            return Err(TrainError::WeightOf(symbol.to_owned()));
+        }
         let dataset = Dataset::new(&history, &config)?;
+        let network = dataset.network(&config)?;
         let job = Self { config, version, features, history, dataset, network };
         repeat::check(job.material())?;
         Ok(job)
@@ -64,7 +70,7 @@ impl Job {
     ) -> Result<Self, TrainError> {
         let label = config.target.label();
         let features = RawFeatures::new(&config.features, &config.extra_fields, label)?;
-        let network = Network::new(config.architecture.clone())?;
+        let network = dataset.network(&config)?;
         Ok(Self { config, version, features, history, dataset, network })
     }
 
@@ -100,7 +106,7 @@ impl Job {
     ) -> Result<(), TrainError> {
         trained.repeats = repeat(self.material(), &trained.assessment.test.figures, observer)?;
         trained.draft.manifest.repeats = trained.repeats.summary();
-        Ok(())
+        self.intact()
     }
 
     /// The report of a finished run; `None` where none is asked for.
@@ -116,11 +122,11 @@ impl Job {
     }
 
     /// Fits, evaluates and exports. The observer may end the fit early; the best epoch counts. A
-    /// checkpoint is kept of every epoch.
+    /// checkpoint is kept of the last epoch, and the logs that the configuration asks for.
     ///
     /// # Errors
-    /// [`TrainError::Fit`], or [`TrainError::Checkpoint`] where that cannot be written; no bundle
-    /// is written.
+    /// [`TrainError::Fit`], or [`TrainError::Checkpoint`] or [`TrainError::Log`] where these cannot
+    /// be written; no bundle is written.
     pub fn run(
         &self,
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
@@ -128,7 +134,7 @@ impl Job {
         self.run_from(None, observer)
     }
 
-    /// As [`Job::run`], on at most so many threads and without a checkpoint.
+    /// As [`Job::run`], on at most so many threads, without a checkpoint or a log.
     ///
     /// # Errors
     /// [`TrainError::Fit`].
@@ -144,7 +150,7 @@ impl Job {
 
     /// As [`Job::run`], from the checkpoint of an earlier run with the same configuration, history
     /// and seed; the result is that of a run that was never interrupted. More epochs and another
-    /// patience may be asked for.
+    /// early stopping may be asked for.
     ///
     /// # Errors
     /// As [`Job::run`], and [`TrainError::Checkpoint`] where there is no such checkpoint.
@@ -152,7 +158,20 @@ impl Job {
         &self,
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
-        let state = checkpoint::load(&self.checkpoint(), self.fingerprint())?;
+        let state = checkpoint::load(&self.checkpoint(), self.run_id(), false)?;
+        self.run_from(Some(state), observer)
+    }
+
+    /// As [`Job::resume`], and the learning rate and its schedule may differ from those of the
+    /// earlier run. Where they do, the schedule begins with the next epoch.
+    ///
+    /// # Errors
+    /// As [`Job::resume`].
+    pub fn resume_at_other_rate(
+        &self,
+        observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Trained, TrainError> {
+        let state = checkpoint::load(&self.checkpoint(), self.run_id(), true)?;
         self.run_from(Some(state), observer)
     }
 
@@ -160,48 +179,50 @@ impl Job {
         self.config.work.join(format!("{}.checkpoint", self.config.name))
     }
 
-    /// What a state depends on. The text of `Debug` is enough: it names every field, and a
-    /// release of this program reads the checkpoints of no other.
-    fn fingerprint(&self) -> Fingerprint {
-        let TrainConfig { data, step, window_steps, features, scaler, target, .. } = &self.config;
-        let TrainConfig { horizon_steps, split, architecture, state, recipe, .. } = &self.config;
-        let recipe = Recipe { epochs: 0, patience: 0, ..recipe.clone() };
-        let symbols: Vec<&str> = self.history.series.iter().map(|s| s.symbol.as_str()).collect();
-        let read = (&self.history.data_sha256, symbols, &data.file, data.time_unit, step);
-        let outputs = &self.config.outputs;
-        let labelled = (window_steps, features, scaler, target, horizon_steps, outputs, split);
-        let version = env!("CARGO_PKG_VERSION");
-        let text = format!("{version} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?}");
-        Sha256::digest(text).into()
+    /// The folder of the logs.
+    pub fn logs(&self) -> PathBuf {
+        self.config.work.join(&self.config.name)
     }
 
-    /// Fits from a state or from the beginning, with a checkpoint after every epoch.
+    /// What a state depends on. The text of `Debug` is enough: it names every field, and a
+    /// release of this program reads the checkpoints of no other.
+    fn run_id(&self) -> Run {
+        let TrainConfig { data, step, window_steps, features, scaler, target, .. } = &self.config;
+        let TrainConfig { horizon_steps, split, architecture, state, recipe, .. } = &self.config;
+        let (pace, recipe) = (recipe.pace(), recipe.fixed());
+        let names: Vec<&str> = self.history.series.iter().map(|s| s.symbol.as_str()).collect();
+        let read = (&self.history.data_sha256, names, &data.file, data.time_unit, step);
+        let labelled = (window_steps, features, scaler, target, horizon_steps, split);
+        let labelled = (labelled, self.config.window_stride, &self.config.outputs);
+        let version = env!("CARGO_PKG_VERSION");
+        let symbols = (&self.config.statics, self.config.embedding, self.config.scaler_per);
+        let text = format!(
+            "{version} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?} {symbols:?}"
+        );
+        let pace = Sha256::digest(format!("{pace:?}"));
+        Run { fit: Sha256::digest(text).into(), pace: pace.into() }
+    }
+
+    /// Fits from a state or from the beginning, and keeps a checkpoint and logs.
     fn fit(
         &self,
         state: Option<FitState>,
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Fit, TrainError> {
         let examples = self.dataset.examples();
-        let (path, fingerprint) = (self.checkpoint(), self.fingerprint());
-        let mut failed = None;
-        let mut keep = |progress: Progress| {
-            if let Progress::State(state) = progress
-                && let Err(error) = checkpoint::save(&path, fingerprint, state)
-            {
-                failed = Some(error);
-                return ControlFlow::Break(());
-            }
-            observer(progress)
+        let (checkpoint, kinds) = (self.checkpoint(), &self.config.logs);
+        let mut keep = Keep::begin(checkpoint, self.run_id(), &self.logs(), kinds, state.as_ref())?;
+        let mut observer = |progress: Progress| match keep.see(progress) {
+            ControlFlow::Continue(()) => observer(progress),
+            stop @ ControlFlow::Break(()) => stop,
         };
         let (network, recipe) = (&self.network, &self.config.recipe);
         let fit = match state {
-            Some(state) => resume(network, examples, recipe, state, &mut keep),
-            None => fit(network, examples, recipe, &mut keep),
+            Some(state) => resume(network, examples, recipe, state, &mut observer),
+            None => fit(network, examples, recipe, &mut observer),
         };
-        match failed {
-            Some(error) => Err(error.into()),
-            None => Ok(fit?),
-        }
+        keep.end()?;
+        Ok(fit?)
     }
 
     fn run_from(
@@ -209,8 +230,14 @@ impl Job {
         state: Option<FitState>,
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
-        let fit = self.fit(state, observer)?;
-        self.judge(fit)
+        let fit = self.fit(state, observer);
+        // Rows that could not be read are the reason for whatever else went wrong.
+        self.intact()?;
+        self.judge(fit?)
+    }
+
+    fn intact(&self) -> Result<(), TrainError> {
+        Ok(self.dataset.intact().map_err(DatasetError::from)?)
     }
 
     /// Evaluates and exports a finished fit.
@@ -219,6 +246,7 @@ impl Job {
         let baselines = dataset.fit_baselines(config);
         let assessment = assess(network, &fit.parameters, dataset, &baselines, config)?;
         let draft = self.draft(&fit, &assessment)?;
+        self.intact()?;
         let (repeats, checkpoint) = (Repeats::default(), self.checkpoint());
         Ok(Trained { fit, assessment, repeats, draft, checkpoint })
     }

@@ -6,6 +6,7 @@ use super::draft::{CARRIED_CASES_PER_PART, CARRIED_WINDOWS, GOLDEN_CASES_PER_PAR
 use super::*;
 use crate::core::features::ScalerKind;
 use crate::core::forecast::Target;
+use crate::engine::inference::NativeRuntime;
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
 use crate::engine::test_support::onnxruntime;
@@ -15,6 +16,10 @@ use crate::train::export::export;
 use crate::train::fit::checkpoint::CheckpointError;
 use crate::train::fit::loss::Loss;
 use crate::train::fit::{FitError, Stopped};
+use crate::train::history::HistoryError;
+use crate::train::logs::LogKind;
+use crate::train::network::{Activation, Cell, ConvolutionShape};
+use crate::train::report::describe;
 
 /// A configuration over a written history, small enough for a test.
 fn small(folder: &Path, extra: &str) -> TrainConfig {
@@ -104,6 +109,44 @@ fn the_same_seed_gives_the_same_bytes() {
 }
 
 #[test]
+fn a_history_in_files_gives_the_bytes_of_one_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    for (at, extra) in ["", "[evaluate]\nseeds = 2\nfolds = 1\n", "carried"].iter().enumerate() {
+        let mut memory = small(folder.path(), extra.trim_end_matches("carried"));
+        if *extra == "carried" {
+            memory.state = StateRule::Carried;
+        }
+        memory.models_root = folder.path().join(format!("memory-{at}"));
+        let mut files = memory.clone();
+        files.models_root = folder.path().join(format!("files-{at}"));
+        files.data.spill.as_mut().unwrap().bytes_max = 0;
+        let bundles = [&memory, &files].map(|config| {
+            let job = Job::prepare(config.clone()).unwrap();
+            assert_eq!(job.history.spill().is_some(), config.data.spill != memory.data.spill);
+            let mut trained = job.run(&mut onwards).unwrap();
+            job.repeat(&mut trained, &mut |_, _| ControlFlow::Continue(())).unwrap();
+            let report = job.report(&trained).unwrap();
+            let sealed = trained.seal(&config.models_root, onnxruntime()).unwrap();
+            let read = |name: &&str| std::fs::read(sealed.join(name)).unwrap();
+            (["model.onnx", "manifest.json", "golden.json"].each_ref().map(read), report)
+        });
+        assert!(bundles[0] == bundles[1], "{extra}");
+    }
+    let left = std::fs::read_dir(folder.path().join("work")).unwrap();
+    assert_eq!(left.count(), 0, "no file has a name");
+}
+
+#[test]
+fn a_history_that_cannot_be_kept_in_files_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = small(folder.path(), "");
+    let spill = config.data.spill.as_mut().unwrap();
+    (spill.bytes_max, spill.folder) = (0, folder.path().join("history.csv"));
+    let error = Job::prepare(config).unwrap_err();
+    assert!(matches!(error, TrainError::History(HistoryError::Spill(_))), "{error}");
+}
+
+#[test]
 fn seeds_and_folds_show_the_spread() {
     let folder = tempfile::tempdir().unwrap();
     let config = small(folder.path(), "[evaluate]\nseeds = 2\nfolds = 3\n");
@@ -156,11 +199,13 @@ fn a_fold_knows_nothing_of_what_follows() {
     };
     let before = folds(&job);
     let test = judged(&job.run(&mut onwards).unwrap()).from;
-    for step in &mut job.history.series[0].steps {
+    let wild = job.history.series[0].steps.iter().map(|mut step| {
         if step.time >= test {
             step.fields.set_checked(crate::core::domain::Field::CLOSE, 1e6).unwrap();
         }
-    }
+        step
+    });
+    job.history.series[0].steps = wild.collect();
     assert_eq!(folds(&job), before);
 }
 
@@ -254,6 +299,83 @@ fn a_checkpoint_of_another_recipe_is_refused_and_more_epochs_are_not() {
 }
 
 #[test]
+fn a_fit_goes_on_at_another_rate_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = small(folder.path(), "[fit.schedule]\nkind = 'step'\nevery_epochs = 2\n");
+    let job = |rate: f64, epochs: usize| {
+        let mut config = config.clone();
+        (config.recipe.learning_rate, config.recipe.epochs) = (rate, epochs);
+        Job::prepare(config).unwrap()
+    };
+    let rates = |trained: &Trained| -> Vec<f64> {
+        trained.fit.epochs.iter().map(|epoch| epoch.learning_rate).collect()
+    };
+    job(0.01, 3).run(&mut onwards).unwrap();
+    let error = job(0.02, 6).resume(&mut onwards).unwrap_err();
+    let expected = "with --learning-rate the fit goes on";
+    assert!(error.to_string().contains(expected), "{error}");
+    let mut until_fifth = |progress: Progress| match progress {
+        Progress::Batch { epoch: 5, done: 1, .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let stopped = job(0.02, 6).resume_at_other_rate(&mut until_fifth).unwrap();
+    assert_eq!(stopped.fit.epochs.len(), 4);
+    // The same command once more goes on with the schedule that it began.
+    let trained = job(0.02, 7).resume_at_other_rate(&mut onwards).unwrap();
+    assert_eq!(rates(&trained), [0.01, 0.01, 0.001, 0.02, 0.02, 0.002, 0.002]);
+    let error = job(0.01, 8).resume(&mut onwards).unwrap_err();
+    assert!(error.to_string().contains(expected), "it is at another rate now: {error}");
+}
+
+#[test]
+fn a_run_that_was_stopped_has_the_logs_of_one_that_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = small(folder.path(), "");
+    config.logs = [LogKind::JsonLines, LogKind::Csv].to_vec();
+    let read = |config: &TrainConfig| {
+        ["metrics.jsonl", "metrics.csv"]
+            .map(|name| std::fs::read_to_string(config.work.join("small").join(name)).unwrap())
+    };
+    let trained = Job::prepare(config.clone()).unwrap().run(&mut onwards).unwrap();
+    let whole = read(&config);
+    assert_eq!(whole[0].lines().count(), trained.fit.epochs.len());
+    let last: serde_json::Value = serde_json::from_str(whole[0].lines().last().unwrap()).unwrap();
+    let epoch = trained.fit.epochs.last().unwrap();
+    assert_eq!(last["validation_loss"].as_f64(), Some(epoch.validation_loss));
+    assert_eq!(last["epoch"].as_u64(), Some(epoch.number as u64));
+
+    config.work = folder.path().join("other");
+    let job = Job::prepare(config.clone()).unwrap();
+    let mut until_third = |progress: Progress| match progress {
+        Progress::Batch { epoch: 3, done: 4, .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    job.run(&mut until_third).unwrap();
+    assert_eq!(read(&config)[1].lines().count(), 1 + 2);
+    job.resume(&mut onwards).unwrap();
+    assert_eq!(read(&config), whole);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = small(folder.path(), "");
+    config.logs = vec![LogKind::Csv];
+    std::fs::create_dir_all(&config.work).unwrap();
+    std::fs::write(config.work.join("small"), "a file where the folder should be").unwrap();
+    let error = Job::prepare(config).unwrap().run(&mut onwards).unwrap_err();
+    assert!(matches!(error, TrainError::Log(_)), "{error}");
+}
+
+#[test]
+fn a_weight_of_an_unknown_symbol_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = "[fit.weights.symbol]\nAAPL = 2\nAPPL = 3\n";
+    let error = Job::prepare(small(folder.path(), weights)).unwrap_err();
+    assert_eq!(error.to_string(), "fit.weights.symbol: `APPL` is not a symbol of the history");
+}
+
+#[test]
 fn a_checkpoint_that_cannot_be_written_ends_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let config = small(folder.path(), "");
@@ -270,6 +392,40 @@ fn a_model_with_attention_is_sealed_for_whole_windows() {
     let bundle = Bundle::read(&train(&config)).unwrap();
     bundle.open(onnxruntime()).unwrap();
     assert_eq!(bundle.manifest().modes, [Mode::Full]);
+}
+
+#[test]
+fn a_model_with_a_convolution_is_sealed_for_whole_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = small(folder.path(), "");
+    let shape = ConvolutionShape { filters: 5, kernel: 3, activation: Activation::Relu };
+    config.architecture.convolution = Some(shape);
+    config.recipe.loss = Loss::Huber(0.2);
+    let bundle = Bundle::read(&train(&config)).unwrap();
+    bundle.open(onnxruntime()).unwrap();
+    assert_eq!(bundle.manifest().modes, [Mode::Full]);
+    let job = Job::prepare(config).unwrap();
+    let words = "convolution 5 over 3 steps relu, LSTM 6, LSTM 4, Dense 1 tanh (";
+    assert!(describe(job.network()).starts_with(words), "{}", describe(job.network()));
+}
+
+#[test]
+fn gru_layers_are_sealed_for_every_mode() {
+    for (state, modes) in [
+        (StateRule::Window, &[Mode::Full, Mode::Sliding][..]),
+        (StateRule::Carried, &[Mode::Carried][..]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = small(folder.path(), "");
+        config.state = state;
+        config.architecture.recurrent.iter_mut().for_each(|layer| layer.cell = Cell::Gru);
+        let bundle = Bundle::read(&train(&config)).unwrap();
+        bundle.open(onnxruntime()).unwrap();
+        bundle.open(&NativeRuntime::new()).unwrap();
+        assert_eq!(bundle.manifest().modes, modes);
+        let states: Vec<_> = bundle.manifest().graph.states.iter().map(|s| &*s.input).collect();
+        assert_eq!(states, ["h0", "h1"]);
+    }
 }
 
 #[test]
@@ -295,6 +451,7 @@ fn every_scaler_is_sealed_to_the_same_bytes_with_the_parts_that_look_back() {
         let mut config = small(folder.path(), "[target]\nkind = 'next_log_return'\n");
         config.scaler = scaler;
         config.features = ["lag(close,2)", "log(volume)", "change"].map(str::to_owned).into();
+        config.architecture.inputs = config.features.len();
         config.recipe.epochs = 2;
         let first = train(&config);
         config.models_root = folder.path().join("again");
@@ -376,4 +533,30 @@ fn a_carried_state_is_sealed_for_its_own_mode_and_resumed_to_the_same_bytes() {
     for case in cases {
         assert_eq!((case.window.len(), case.output.len()), (rows, rows - 8 + 1));
     }
+}
+
+#[test]
+fn a_learned_table_is_sealed_and_the_same_on_any_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = small(folder.path(), "");
+    (config.embedding, config.architecture.inputs) = (2, config.architecture.inputs + 2);
+    let job = Job::prepare(config.clone()).unwrap();
+    let [one, three] = [1, 3].map(|threads| job.run_once(threads, &mut onwards).unwrap().draft);
+    assert_eq!(one.symbols, three.symbols);
+    assert!(one.onnx == three.onnx && one.golden == three.golden, "other bytes on three threads");
+    let table = one.symbols.clone().unwrap();
+    assert_eq!((table.embedding, table.symbols.len()), (2, 1));
+    assert_eq!(table.symbols["AAPL"], table.unknown, "the mean of one");
+    let initial = job.network().initial_parameters(config.recipe.seed);
+    let initial = job.network().embedding().unwrap().of(&initial);
+    assert!(table.unknown.iter().zip(initial).all(|(learned, drawn)| learned != drawn));
+    // Four cases of each part, and one of an unknown symbol.
+    let symbols = one.golden.cases.iter().map(|case| case.symbol.as_deref());
+    let of_part = [&[None][..], &[Some("AAPL"); GOLDEN_CASES_PER_PART]].concat();
+    assert_eq!(symbols.collect::<Vec<_>>(), of_part.repeat(2));
+    let bundle = Bundle::read(&one.seal(folder.path(), onnxruntime()).unwrap()).unwrap();
+    bundle.open(onnxruntime()).unwrap();
+    let symbols = bundle.manifest().symbols.clone().unwrap();
+    assert_eq!((symbols.count, symbols.embedding, symbols.scalers), (1, 2, 0));
+    assert_eq!(bundle.signature().features, bundle.manifest().features.len() + 2);
 }

@@ -20,7 +20,7 @@
 use super::activation::{Activation, exp_of_negative};
 use super::dense::sum_rows;
 use super::gemm::{Store, View, multiply};
-use super::lstm::Extent;
+use super::layer::{Buffers, Extent, Layer};
 use super::parameters::{Block, Layout};
 use crate::train::random::Random;
 
@@ -46,9 +46,7 @@ pub(crate) struct AttentionBuffers {
     context: Vec<f32>,
     /// Gradients of the scores `[T, B]`.
     d_scores: Vec<f32>,
-    /// Gradient of the loss with respect to [`output`](Self::output), `[B, H]`: written by the next
-    /// layer.
-    pub(crate) d_output: Vec<f32>,
+    d_output: Vec<f32>,
 }
 
 impl Attention {
@@ -69,9 +67,17 @@ impl Attention {
     pub(crate) fn units(&self) -> usize {
         self.weight.shape[1]
     }
+}
+
+impl Layer for Attention {
+    type Buffers = AttentionBuffers;
+
+    fn blocks(&self) -> Vec<&Block> {
+        vec![&self.weight, &self.bias, &self.question]
+    }
 
     /// Glorot-uniform weights, zero bias.
-    pub(crate) fn initialise(&self, parameters: &mut [f32], random: &mut Random) {
+    fn initialise(&self, parameters: &mut [f32], random: &mut Random) {
         let (width, units) = (self.width(), self.units());
         let weight = self.weight.of_mut(parameters);
         super::initial::glorot_uniform(weight, width, units, random);
@@ -79,8 +85,7 @@ impl Attention {
         super::initial::glorot_uniform(self.question.of_mut(parameters), units, 1, random);
     }
 
-    /// Buffers for at most `extent`.
-    pub(crate) fn buffers(&self, extent: Extent) -> AttentionBuffers {
+    fn buffers(&self, extent: Extent) -> AttentionBuffers {
         let rows = extent.steps * extent.batch;
         let state = extent.batch * self.width();
         AttentionBuffers {
@@ -92,8 +97,8 @@ impl Attention {
         }
     }
 
-    /// `states [T, B, H]` to [`AttentionBuffers::output`].
-    pub(crate) fn forward(
+    /// `states [T, B, H]` to `[B, H]`.
+    fn forward(
         &self,
         parameters: &[f32],
         states: &[f32],
@@ -124,16 +129,14 @@ impl Attention {
         }
     }
 
-    /// From [`AttentionBuffers::d_output`] to the gradients of the parameters and of the states
-    /// (`d_states [T, B, H]`, overwritten). `states` is what `forward` was given.
-    pub(crate) fn backward(
+    fn backward(
         &self,
         parameters: &[f32],
         states: &[f32],
         extent: Extent,
         buffers: &mut AttentionBuffers,
         gradients: &mut [f32],
-        d_states: &mut Vec<f32>,
+        d_states: Option<&mut Vec<f32>>,
     ) {
         let (width, units, batch) = (self.width(), self.units(), extent.batch);
         let rows = extent.steps * batch;
@@ -160,6 +163,7 @@ impl Attention {
         let input = View::new(states, rows, width);
         multiply(input.transposed(), d_sums, Store::Replace, self.weight.of_mut(gradients));
 
+        let Some(d_states) = d_states else { return };
         d_states.resize(rows * width, 0.0);
         for (row, d_state) in d_states.chunks_exact_mut(width).enumerate() {
             let d_context = &d_output[row % batch * width..][..width];
@@ -170,10 +174,13 @@ impl Attention {
     }
 }
 
-impl AttentionBuffers {
-    /// What the next layer reads, `[B, H]`.
-    pub(crate) fn output(&self) -> &[f32] {
+impl Buffers for AttentionBuffers {
+    fn output(&self, _: Extent) -> &[f32] {
         &self.context
+    }
+
+    fn d_output(&mut self) -> &mut Vec<f32> {
+        &mut self.d_output
     }
 }
 

@@ -11,6 +11,7 @@
 use super::activation::Activation;
 use super::dropout::{Dropout, scale};
 use super::gemm::{Store, View, multiply};
+use super::layer::{Buffers, Emits, Extent, Layer};
 use super::parameters::{Block, Layout};
 use crate::train::random::Random;
 
@@ -22,33 +23,39 @@ pub(crate) struct Dense {
     /// `[O]`
     pub(crate) bias: Block,
     pub(crate) activation: Activation,
+    /// Whether the layer below hands on every step: each row is then one of a step.
+    pub(crate) reads: Emits,
+    dropout: f32,
 }
 
 /// What one thread needs to run the layer on one batch.
 #[derive(Clone, Debug)]
 pub(crate) struct DenseBuffers {
+    units: usize,
+    reads: Emits,
     /// `[B, O]`, after the activation and before dropout.
     values: Vec<f32>,
     /// `[B, O]`, after dropout; empty while dropout is inactive.
     dropped: Vec<f32>,
-    pub(crate) dropout: Dropout,
-    /// Gradient of the loss with respect to [`output`](Self::output), `[B, O]`: written by the
-    /// next layer or the loss, and used up by `backward`.
-    pub(crate) d_output: Vec<f32>,
+    dropout: Dropout,
+    d_output: Vec<f32>,
 }
 
 impl Dense {
     pub(crate) fn new(
         layout: &mut Layout,
         name: &str,
-        inputs: usize,
-        units: usize,
+        [inputs, units]: [usize; 2],
         activation: Activation,
+        reads: Emits,
+        dropout: f32,
     ) -> Self {
         Self {
             weight: layout.take(format!("{name}_w"), [inputs, units]),
             bias: layout.take(format!("{name}_b"), [units, 1]),
             activation,
+            reads,
+            dropout,
         }
     }
 
@@ -59,33 +66,43 @@ impl Dense {
     pub(crate) fn units(&self) -> usize {
         self.weight.shape[1]
     }
+}
+
+impl Layer for Dense {
+    type Buffers = DenseBuffers;
+
+    fn blocks(&self) -> Vec<&Block> {
+        vec![&self.weight, &self.bias]
+    }
 
     /// Glorot-uniform weights, zero bias (the defaults of Keras).
-    pub(crate) fn initialise(&self, parameters: &mut [f32], random: &mut Random) {
+    fn initialise(&self, parameters: &mut [f32], random: &mut Random) {
         let weight = self.weight.of_mut(parameters);
         super::initial::glorot_uniform(weight, self.inputs(), self.units(), random);
         self.bias.of_mut(parameters).fill(0.0);
     }
 
-    pub(crate) fn buffers(&self, batch: usize, dropout: f32) -> DenseBuffers {
-        let size = batch * self.units();
+    fn buffers(&self, extent: Extent) -> DenseBuffers {
+        let size = self.reads.rows(extent) * self.units();
         DenseBuffers {
+            units: self.units(),
+            reads: self.reads,
             values: Vec::with_capacity(size),
-            dropped: Vec::with_capacity(if dropout > 0.0 { size } else { 0 }),
-            dropout: Dropout::new(dropout, size),
+            dropped: Vec::with_capacity(if self.dropout > 0.0 { size } else { 0 }),
+            dropout: Dropout::new(self.dropout, size),
             d_output: Vec::with_capacity(size),
         }
     }
 
-    /// `input [B, I]` to [`DenseBuffers::output`].
-    pub(crate) fn forward(
+    /// `input [B, I]` to `[B, O]`.
+    fn forward(
         &self,
         parameters: &[f32],
         input: &[f32],
-        batch: usize,
+        extent: Extent,
         buffers: &mut DenseBuffers,
     ) {
-        let (inputs, units) = (self.inputs(), self.units());
+        let (inputs, units, batch) = (self.inputs(), self.units(), self.reads.rows(extent));
         buffers.values.resize(batch * units, 0.0);
         let bias = self.bias.of(parameters);
         for row in buffers.values.chunks_exact_mut(units) {
@@ -101,18 +118,16 @@ impl Dense {
         }
     }
 
-    /// From [`DenseBuffers::d_output`] to the gradients of the parameters and of the input
-    /// (`d_input [B, I]`, overwritten). `input` is what `forward` was given.
-    pub(crate) fn backward(
+    fn backward(
         &self,
         parameters: &[f32],
         input: &[f32],
-        batch: usize,
+        extent: Extent,
         buffers: &mut DenseBuffers,
         gradients: &mut [f32],
-        d_input: &mut Vec<f32>,
+        d_input: Option<&mut Vec<f32>>,
     ) {
-        let (inputs, units) = (self.inputs(), self.units());
+        let (inputs, units, batch) = (self.inputs(), self.units(), self.reads.rows(extent));
         if let Some(factors) = buffers.dropout.factors() {
             scale(&mut buffers.d_output, factors);
         }
@@ -122,23 +137,38 @@ impl Dense {
         let input = View::new(input, batch, inputs);
         multiply(input.transposed(), d_sums, Store::Replace, self.weight.of_mut(gradients));
         sum_rows(&buffers.d_output, self.bias.of_mut(gradients));
-        d_input.resize(batch * inputs, 0.0);
-        let weight = View::new(self.weight.of(parameters), inputs, units);
-        multiply(d_sums, weight.transposed(), Store::Replace, d_input);
+        if let Some(d_input) = d_input {
+            d_input.resize(batch * inputs, 0.0);
+            let weight = View::new(self.weight.of(parameters), inputs, units);
+            multiply(d_sums, weight.transposed(), Store::Replace, d_input);
+        }
     }
 }
 
 impl DenseBuffers {
-    /// What the next layer reads, `[B, O]`.
-    pub(crate) fn output(&self) -> &[f32] {
-        if self.dropout.factors().is_some() { &self.dropped } else { &self.values }
-    }
-
-    /// The same, with the gradient beside it.
+    /// [`Buffers::output`], with the gradient beside it.
     pub(crate) fn output_and_gradient(&mut self) -> (&[f32], &mut Vec<f32>) {
         let dropped = self.dropout.factors().is_some();
         let values = if dropped { &self.dropped } else { &self.values };
         (values, &mut self.d_output)
+    }
+}
+
+impl Buffers for DenseBuffers {
+    fn output(&self, _: Extent) -> &[f32] {
+        if self.dropout.factors().is_some() { &self.dropped } else { &self.values }
+    }
+
+    fn d_output(&mut self) -> &mut Vec<f32> {
+        &mut self.d_output
+    }
+
+    fn draw_masks(&mut self, extent: Extent, random: &mut Random) {
+        self.dropout.draw(self.reads.rows(extent) * self.units, random);
+    }
+
+    fn masks(&mut self) -> Vec<&mut Dropout> {
+        vec![&mut self.dropout]
     }
 }
 

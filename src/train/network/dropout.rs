@@ -1,4 +1,4 @@
-//! Dropout masks, with the semantics of Keras.
+//! Dropout masks.
 //!
 //! Owns: a mask: for each value either 0 or 1 / (1 - rate) ("inverted dropout", so that nothing
 //! needs scaling when the network is used).
@@ -6,7 +6,8 @@
 //! Promises: a mask is drawn from the stream it is given, one number a value, and from nothing
 //! else. Rate 0 draws nothing and multiplies nothing. A recurrent mask is one `[B, H]` for all
 //! steps of a batch: it is drawn once and applied to the state before each step, and all four
-//! gates see the same masked state.
+//! gates see the same masked state. That is the dropout with tied weights of Gal and Ghahramani
+//! (2016), and what Keras 3.0 to 3.7 does; Keras from 3.8 on draws a mask for each gate.
 //!
 //! Never: is active outside of training; the caller clears it.
 
@@ -42,6 +43,12 @@ impl Dropout {
     /// Makes the mask inactive.
     pub(crate) fn clear(&mut self) {
         self.factors.clear();
+    }
+
+    /// Takes these factors instead of drawing some.
+    #[cfg(test)]
+    pub(crate) fn set(&mut self, factors: &[f32]) {
+        factors.clone_into(&mut self.factors);
     }
 
     /// The factors, or `None` while inactive.

@@ -1,6 +1,6 @@
 //! Initial values of parameters, as Keras draws them.
 //!
-//! Owns: the Glorot-uniform and the orthogonal initialiser.
+//! Owns: the uniform, the Glorot-uniform and the orthogonal initialiser.
 //!
 //! Promises: values depend on the shape and on the stream alone.
 //!
@@ -15,7 +15,11 @@ pub(crate) fn glorot_uniform(
     fan_out: usize,
     random: &mut Random,
 ) {
-    let limit = (6.0 / (fan_in + fan_out) as f64).sqrt();
+    uniform(values, (6.0 / (fan_in + fan_out) as f64).sqrt(), random);
+}
+
+/// Uniform in ±`limit`.
+pub(crate) fn uniform(values: &mut [f32], limit: f64, random: &mut Random) {
     for value in values {
         *value = narrow(limit * (2.0 * random.unit_f64() - 1.0));
     }

@@ -19,13 +19,15 @@
 //! one product each for all steps. Buffers grow to the largest batch once. `docs/adr/0011` has the
 //! measurements.
 //!
-//! Never: keeps a state from one batch to the next unless told so by [`LstmBuffers::carry_state`].
+//! Never: keeps a state from one batch to the next unless it is carried in.
 
 use super::activation::{sigmoid, tanh};
 use super::dense::sum_rows;
 use super::dropout::{Dropout, scale};
 use super::gemm::{Store, View, multiply};
+use super::layer::{Buffers, Emits, Extent, Layer};
 use super::parameters::{Block, Layout};
+use super::recurrent::{Hidden, Rates, output_range, transpose};
 use crate::train::random::Random;
 
 /// Shape of the layer and place of its parameters.
@@ -39,27 +41,13 @@ pub(crate) struct Lstm {
     pub(crate) bias: Block,
     /// Whether the next layer reads the state after every step, or only after the last.
     pub(crate) emits: Emits,
-}
-
-/// What the layer hands on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Emits {
-    /// `[T, B, H]`
-    EveryStep,
-    /// `[B, H]`
-    LastStep,
-}
-
-/// Sizes of a run: steps and windows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
-    pub(crate) steps: usize,
-    pub(crate) batch: usize,
+    rates: Rates,
 }
 
 /// What one thread needs to run the layer on one batch.
 #[derive(Clone, Debug)]
 pub(crate) struct LstmBuffers {
+    hidden: Hidden,
     units: usize,
     /// Gates after their functions `[T, B, 4H]`; `backward` replaces them by the gradients of z.
     gates: Vec<f32>,
@@ -67,39 +55,27 @@ pub(crate) struct LstmBuffers {
     cell: Vec<f32>,
     /// tanh(c) after each step, `[T, B, H]`.
     cell_tanh: Vec<f32>,
-    /// h before the first step and after each, `[T + 1, B, H]`.
-    hidden: Vec<f32>,
-    /// m * h before each step, `[T, B, H]`; empty while recurrent dropout is inactive.
-    hidden_masked: Vec<f32>,
-    /// Output after dropout; empty while dropout is inactive.
-    dropped: Vec<f32>,
     /// R transposed, `[H, 4H]`: the kernels of the product run a third faster on it, and it is
     /// copied once a batch.
     recurrent_transposed: Vec<f32>,
-    pub(crate) recurrent_dropout: Dropout,
-    pub(crate) dropout: Dropout,
-    /// Gradient of the loss with respect to [`output`](Self::output): written by the next layer
-    /// and used up by `backward`.
-    pub(crate) d_output: Vec<f32>,
-    /// Gradients that flow from step to step, `[B, H]` each.
-    d_hidden: Vec<f32>,
+    /// Gradient of c that flows from step to step, `[B, H]`.
     d_cell: Vec<f32>,
-    carry: bool,
 }
 
 impl Lstm {
     pub(crate) fn new(
         layout: &mut Layout,
         name: &str,
-        inputs: usize,
-        units: usize,
+        [inputs, units]: [usize; 2],
         emits: Emits,
+        rates: Rates,
     ) -> Self {
         Self {
             kernel: layout.take(format!("{name}_w"), [4 * units, inputs]),
             recurrent: layout.take(format!("{name}_r"), [4 * units, units]),
             bias: layout.take(format!("{name}_b"), [4 * units, 1]),
             emits,
+            rates,
         }
     }
 
@@ -110,10 +86,23 @@ impl Lstm {
     pub(crate) fn units(&self) -> usize {
         self.recurrent.shape[1]
     }
+}
+
+impl Layer for Lstm {
+    type Buffers = LstmBuffers;
+
+    fn blocks(&self) -> Vec<&Block> {
+        vec![&self.kernel, &self.recurrent, &self.bias]
+    }
+
+    /// h and c.
+    fn state_widths(&self) -> Vec<usize> {
+        vec![self.units(); 2]
+    }
 
     /// Glorot-uniform W, orthogonal R, bias zero but one for the forget gate (the defaults of
     /// Keras).
-    pub(crate) fn initialise(&self, parameters: &mut [f32], random: &mut Random) {
+    fn initialise(&self, parameters: &mut [f32], random: &mut Random) {
         let units = self.units();
         let kernel = self.kernel.of_mut(parameters);
         super::initial::glorot_uniform(kernel, self.inputs(), 4 * units, random);
@@ -124,38 +113,23 @@ impl Lstm {
         bias[2 * units..3 * units].fill(1.0);
     }
 
-    /// Buffers for at most `extent`.
-    pub(crate) fn buffers(
-        &self,
-        extent: Extent,
-        recurrent_dropout: f32,
-        dropout: f32,
-    ) -> LstmBuffers {
+    fn buffers(&self, extent: Extent) -> LstmBuffers {
         let units = self.units();
         let state = extent.batch * units;
         let sequence = extent.steps * state;
-        let output = if self.emits == Emits::EveryStep { sequence } else { state };
-        let room = |active: bool, size: usize| Vec::with_capacity(if active { size } else { 0 });
         LstmBuffers {
+            hidden: Hidden::new(units, self.emits, self.rates, extent),
             units,
             gates: Vec::with_capacity(4 * sequence),
             cell: Vec::with_capacity(sequence + state),
             cell_tanh: Vec::with_capacity(sequence),
-            hidden: Vec::with_capacity(sequence + state),
-            hidden_masked: room(recurrent_dropout > 0.0, sequence),
-            dropped: room(dropout > 0.0, output),
             recurrent_transposed: vec![0.0; 4 * units * units],
-            recurrent_dropout: Dropout::new(recurrent_dropout, state),
-            dropout: Dropout::new(dropout, output),
-            d_output: Vec::with_capacity(output),
-            d_hidden: Vec::with_capacity(state),
             d_cell: Vec::with_capacity(state),
-            carry: false,
         }
     }
 
-    /// `input [T, B, I]` to [`LstmBuffers::output`].
-    pub(crate) fn forward(
+    /// `input [T, B, I]` to `[T, B, H]` or `[B, H]`.
+    fn forward(
         &self,
         parameters: &[f32],
         input: &[f32],
@@ -164,7 +138,7 @@ impl Lstm {
     ) {
         let units = self.units();
         let state = extent.batch * units;
-        buffers.prepare(extent);
+        buffers.begin(extent);
         let recurrent = self.recurrent.of(parameters);
         transpose(recurrent, units, &mut buffers.recurrent_transposed);
         let bias = self.bias.of(parameters);
@@ -177,18 +151,10 @@ impl Lstm {
         let recurrent = View::new(&buffers.recurrent_transposed, units, 4 * units);
         for step in 0..extent.steps {
             let now = step * state..(step + 1) * state;
-            let (before, after) = buffers.hidden.split_at_mut(now.end);
-            let before = match buffers.recurrent_dropout.factors() {
-                None => &before[now.clone()],
-                Some(factors) => {
-                    let masked = &mut buffers.hidden_masked[now.clone()];
-                    masked.copy_from_slice(&before[now.clone()]);
-                    scale(masked, factors);
-                    &*masked
-                }
-            };
+            let before = buffers.hidden.product_input(now.clone());
             let gates = &mut buffers.gates[4 * now.start..4 * now.end];
             multiply(View::new(before, extent.batch, units), recurrent, Store::Add, gates);
+            let (_, hidden) = buffers.hidden.before_and_after(now.clone());
             let (cell_before, cell) = buffers.cell.split_at_mut(now.end);
             step_forward(
                 units,
@@ -197,22 +163,15 @@ impl Lstm {
                 &cell_before[now.clone()],
                 &mut cell[..state],
                 &mut buffers.cell_tanh[now],
-                &mut after[..state],
+                hidden,
             );
         }
-
-        buffers.dropped.clear();
-        if let Some(factors) = buffers.dropout.factors() {
-            let output = output_range(self.emits, extent.steps, state);
-            buffers.dropped.extend_from_slice(&buffers.hidden[output]);
-            scale(&mut buffers.dropped, factors);
-        }
+        buffers.hidden.end(extent);
     }
 
-    /// From [`LstmBuffers::d_output`] to the gradients of the parameters and, where wanted, of the
-    /// input (`d_input [T, B, I]`, overwritten). `input` is what `forward` was given. Gradients end
-    /// at the first step: a carried state is a constant (truncated back-propagation).
-    pub(crate) fn backward(
+    /// Gradients end at the first step: a carried state is a constant (truncated
+    /// back-propagation).
+    fn backward(
         &self,
         parameters: &[f32],
         input: &[f32],
@@ -224,48 +183,34 @@ impl Lstm {
         let units = self.units();
         let state = extent.batch * units;
         let rows = extent.steps * extent.batch;
-        if let Some(factors) = buffers.dropout.factors() {
-            scale(&mut buffers.d_output, factors);
-        }
-        buffers.d_hidden.clear();
-        buffers.d_hidden.resize(state, 0.0);
+        buffers.hidden.begin_backward(extent);
         buffers.d_cell.clear();
         buffers.d_cell.resize(state, 0.0);
 
         let recurrent = View::new(self.recurrent.of(parameters), 4 * units, units);
         for step in (0..extent.steps).rev() {
             let now = step * state..(step + 1) * state;
-            let d_output = match self.emits {
-                Emits::EveryStep => Some(&buffers.d_output[now.clone()]),
-                Emits::LastStep => (step + 1 == extent.steps).then_some(&buffers.d_output[..]),
-            };
-            for (d, from_above) in buffers.d_hidden.iter_mut().zip(d_output.unwrap_or(&[])) {
-                *d += from_above;
-            }
             let gates = &mut buffers.gates[4 * now.start..4 * now.end];
             step_backward(
                 units,
                 gates,
                 &buffers.cell[now.clone()],
                 &buffers.cell_tanh[now],
-                &buffers.d_hidden,
+                buffers.hidden.d_after(step, extent),
                 &mut buffers.d_cell,
             );
             if step > 0 {
                 let d_sums = View::new(gates, extent.batch, 4 * units);
-                multiply(d_sums, recurrent, Store::Replace, &mut buffers.d_hidden);
-                if let Some(factors) = buffers.recurrent_dropout.factors() {
-                    scale(&mut buffers.d_hidden, factors);
+                let (d_before, factors) = buffers.hidden.d_before();
+                multiply(d_sums, recurrent, Store::Replace, d_before);
+                if let Some(factors) = factors {
+                    scale(d_before, factors);
                 }
             }
         }
 
         let d_sums = View::new(&buffers.gates, rows, 4 * units);
-        let before = match buffers.recurrent_dropout.factors() {
-            None => &buffers.hidden[..extent.steps * state],
-            Some(_) => &buffers.hidden_masked,
-        };
-        let before = View::new(before, rows, units);
+        let before = View::new(buffers.hidden.product_inputs(extent), rows, units);
         multiply(d_sums.transposed(), before, Store::Replace, self.recurrent.of_mut(gradients));
         let input = View::new(input, rows, self.inputs());
         multiply(d_sums.transposed(), input, Store::Replace, self.kernel.of_mut(gradients));
@@ -279,56 +224,48 @@ impl Lstm {
 }
 
 impl LstmBuffers {
-    /// What the next layer reads: `[T, B, H]` or `[B, H]`.
-    pub(crate) fn output(&self, emits: Emits, extent: Extent) -> &[f32] {
-        if self.dropout.factors().is_some() {
-            return &self.dropped;
-        }
-        &self.hidden[output_range(emits, extent.steps, extent.batch * self.units)]
-    }
-
-    /// Starts the next `forward` from `hidden` and `cell`, `[B, H]` each, instead of zero.
-    pub(crate) fn carry_state(&mut self, hidden: &[f32], cell: &[f32]) {
-        for (buffer, state) in [(&mut self.hidden, hidden), (&mut self.cell, cell)] {
-            buffer.clear();
-            buffer.extend_from_slice(state);
-        }
-        self.carry = true;
-    }
-
-    /// h and c after the last step of a run of `extent`, `[B, H]` each.
-    pub(crate) fn last_state(&self, extent: Extent) -> (&[f32], &[f32]) {
-        let last = output_range(Emits::LastStep, extent.steps, extent.batch * self.units);
-        (&self.hidden[last.clone()], &self.cell[last])
-    }
-
-    fn prepare(&mut self, extent: Extent) {
+    fn begin(&mut self, extent: Extent) {
         let state = extent.batch * self.units;
         let sequence = extent.steps * state;
-        if std::mem::take(&mut self.carry) {
-            assert_eq!(self.hidden.len(), state, "carried state is of another batch");
+        if self.hidden.begin(extent) {
+            assert_eq!(self.cell.len(), state, "carried state is of another batch");
         } else {
-            for buffer in [&mut self.hidden, &mut self.cell] {
-                buffer.clear();
-                buffer.resize(state, 0.0);
-            }
+            self.cell.clear();
+            self.cell.resize(state, 0.0);
         }
-        self.hidden.resize(sequence + state, 0.0);
         self.cell.resize(sequence + state, 0.0);
         self.cell_tanh.resize(sequence, 0.0);
         self.gates.resize(4 * sequence, 0.0);
-        let masked = self.recurrent_dropout.factors().map_or(0, |_| sequence);
-        self.hidden_masked.resize(masked, 0.0);
     }
 }
 
-/// Place of the output within [`LstmBuffers::hidden`], which begins with the state before the
-/// first step.
-fn output_range(emits: Emits, steps: usize, state: usize) -> std::ops::Range<usize> {
-    let end = (steps + 1) * state;
-    match emits {
-        Emits::EveryStep => state..end,
-        Emits::LastStep => end - state..end,
+impl Buffers for LstmBuffers {
+    fn output(&self, extent: Extent) -> &[f32] {
+        self.hidden.output(extent)
+    }
+
+    fn d_output(&mut self) -> &mut Vec<f32> {
+        self.hidden.d_output()
+    }
+
+    fn draw_masks(&mut self, extent: Extent, random: &mut Random) {
+        self.hidden.draw_masks(extent, random);
+    }
+
+    fn masks(&mut self) -> Vec<&mut Dropout> {
+        self.hidden.masks()
+    }
+
+    fn carry_state<'s>(&mut self, states: &mut dyn Iterator<Item = &'s [f32]>) {
+        let mut next = || states.next().expect("there is one state for each of the network's");
+        self.hidden.carry(next());
+        self.cell.clear();
+        self.cell.extend_from_slice(next());
+    }
+
+    fn last_state<'a>(&'a self, extent: Extent, states: &mut Vec<&'a [f32]>) {
+        states.push(self.hidden.last(extent));
+        states.push(&self.cell[output_range(Emits::LastStep, extent, self.units)]);
     }
 }
 
@@ -405,15 +342,6 @@ fn step_backward(
             forget[k] = dc * cell_before[k] * f * (1.0 - f);
             candidate[k] = dc * i * (1.0 - g * g);
             d_cell[k] = dc * f;
-        }
-    }
-}
-
-/// `R [4H, H]` to `[H, 4H]`.
-fn transpose(recurrent: &[f32], units: usize, transposed: &mut [f32]) {
-    for (row, values) in recurrent.chunks_exact(units).enumerate() {
-        for (column, &value) in values.iter().enumerate() {
-            transposed[column * 4 * units + row] = value;
         }
     }
 }

@@ -26,6 +26,11 @@ impl Block {
         self.start..self.start + self.shape[0] * self.shape[1]
     }
 
+    /// Whether it is added to a sum and multiplies nothing: the name of a bias ends in `_b`.
+    pub fn is_bias(&self) -> bool {
+        self.name.ends_with("_b")
+    }
+
     /// Its part of a vector of this layout.
     pub fn of<'a>(&self, vector: &'a [f32]) -> &'a [f32] {
         &vector[self.range()]
@@ -41,13 +46,28 @@ impl Block {
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
     taken: usize,
+    weights: Vec<Range<usize>>,
 }
 
 impl Layout {
+    /// Hands out what stands behind so many parameters.
+    pub(crate) fn behind(taken: usize) -> Self {
+        Self { taken, ..Self::default() }
+    }
+
     pub(crate) fn take(&mut self, name: String, shape: [usize; 2]) -> Block {
         let start = self.taken;
         self.taken += shape[0] * shape[1];
-        Block { name, shape, start }
+        let block = Block { name, shape, start };
+        if !block.is_bias() {
+            self.weights.push(block.range());
+        }
+        block
+    }
+
+    /// The places of all blocks so far that are not biases.
+    pub(crate) fn weights(&self) -> &[Range<usize>] {
+        &self.weights
     }
 
     /// Count of parameters handed out so far.

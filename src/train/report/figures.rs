@@ -9,6 +9,7 @@ use crate::engine::model::manifest::{
 use crate::report::table::{Cell, Table};
 use crate::report::text::{in_unit as error, percent};
 use crate::train::evaluate::{TargetKind, p_value};
+use crate::train::out_of_range::{OutOfRange, PARTS};
 
 /// The test part of each output of a model that lists them; empty for another.
 pub(super) fn outputs(manifest: &Manifest, kind: TargetKind) -> Table {
@@ -114,6 +115,18 @@ pub(super) fn signals(part: &Evaluation, kind: TargetKind, thresholds: [f64; 2])
         row("buy", format!("above {buy}"), figures.buy),
         row("sell", format!("below {sell}"), figures.sell),
     ]
+}
+
+/// The share of windows with a value outside the range of the training part.
+pub(super) fn out_of_range(found: &OutOfRange) -> Table {
+    let row = |name: &str, shares: [Option<f64>; 3]| -> Vec<Cell> {
+        let share = |share: Option<f64>| share.map_or_else(|| "–".into(), |s| percent(s, 1).into());
+        std::iter::once(name.into()).chain(shares.map(share)).collect()
+    };
+    let heads = std::iter::once("feature").chain(PARTS).map(Cell::from).collect();
+    let features = found.features.iter().map(|f| row(&f.feature, f.shares));
+    let any = row("any feature", found.any);
+    std::iter::once(heads).chain(features).chain([any]).collect()
 }
 
 /// Mean and spread over repeated runs.

@@ -13,6 +13,7 @@
 
 mod figures;
 mod plots;
+mod recipe;
 
 use std::fs;
 use std::io;
@@ -23,7 +24,8 @@ use super::dataset::Dataset;
 use super::evaluate::{TargetKind, headline};
 use super::fit::Stopped;
 use super::history::History;
-use super::network::Network;
+use super::network::{Activation, Cell, ConvolutionShape, Network};
+use super::out_of_range::{OutOfRange, PARTS, WARNED_SHARE};
 use super::trained::Trained;
 use crate::core::domain::UnixNanos;
 use crate::engine::model::manifest::Manifest;
@@ -65,7 +67,8 @@ impl Report {
         let manifest = &trained.draft.manifest;
         let kind = TargetKind::of(&config.target);
         let test = &trained.assessment.test;
-        let figures = plots::all(config, history, &dataset.test, &test.outcomes, &trained.fit);
+        let (part, out_of_range) = (&dataset.test, &dataset.out_of_range);
+        let figures = plots::all(config, history, out_of_range, part, &test.outcomes, &trained.fit);
         let against = trained.assessment.against();
         let headline = capitalised(&headline(&test.figures, kind, against));
         let mut page = Page::new(&format!("{} {}", manifest.name, manifest.version));
@@ -109,6 +112,30 @@ impl Report {
     }
 }
 
+/// How often the inputs of each part are out of range, for the terminal, and what to do where that
+/// is often.
+pub fn out_of_range(found: &OutOfRange) -> String {
+    let mut said = format!(
+        "windows with a value outside the range of the training part\n{}",
+        text(&figures::out_of_range(found))
+    );
+    for (at, part) in PARTS.iter().enumerate().skip(1) {
+        let warned = found.warned(at);
+        if warned.is_empty() {
+            continue;
+        }
+        let each = warned.iter().map(|(name, share)| format!("`{name}` {:.0} %", 100.0 * share));
+        said += &format!(
+            "warning: out of range in more than {:.0} % of the {part} windows: {}. There the \
+             network extrapolates. Use features that mean the same at every level: change or \
+             log_return for a price, volume_change for a volume (docs/features.md)\n",
+            100.0 * WARNED_SHARE,
+            each.collect::<Vec<_>>().join(", "),
+        );
+    }
+    said
+}
+
 /// The figures of the test part for the terminal, and the summary of repetitions.
 pub fn summary(manifest: &Manifest) -> String {
     let kind = TargetKind::of(&manifest.target.kind);
@@ -133,12 +160,25 @@ pub fn summary(manifest: &Manifest) -> String {
 /// `LSTM 64, LSTM 32, Dense 16 relu, Dense 1 tanh (30369 parameters)`
 pub fn describe(network: &Network) -> String {
     let architecture = network.architecture();
-    let lstm = architecture.lstm.iter().map(|layer| format!("LSTM {}", layer.units));
-    let dense = architecture.dense.iter().map(|layer| {
-        format!("Dense {} {}", layer.units, format!("{:?}", layer.activation).to_lowercase())
+    let function = |activation: Activation| format!("{activation:?}").to_lowercase();
+    let convolution = architecture.convolution.as_ref().map(|layer| {
+        let ConvolutionShape { filters, kernel, activation } = layer;
+        format!("convolution {filters} over {kernel} steps {}", function(*activation))
     });
+    let recurrent = architecture.recurrent.iter().map(|layer| {
+        let cell = match layer.cell {
+            Cell::Lstm => "LSTM",
+            Cell::Gru => "GRU",
+        };
+        format!("{cell} {}", layer.units)
+    });
+    let dense = architecture
+        .dense
+        .iter()
+        .map(|layer| format!("Dense {} {}", layer.units, function(layer.activation)));
     let attention = architecture.attention.map(|units| format!("attention {units}"));
-    let layers: Vec<_> = lstm.chain(attention).chain(dense).collect();
+    let layers: Vec<_> =
+        convolution.into_iter().chain(recurrent).chain(attention).chain(dense).collect();
     format!("{} ({} parameters)", layers.join(", "), network.parameter_count())
 }
 
@@ -205,9 +245,8 @@ fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
     let DataConfig { path, .. } = &config.data;
     let recipe = &config.recipe;
     let span = |part: &super::dataset::Part| {
-        let times = || part.examples.iter().map(|example| example.as_of);
         let epoch = UnixNanos::from_nanos(0);
-        let (from, to) = (times().min().unwrap_or(epoch), times().max().unwrap_or(epoch));
+        let (from, to) = part.span().unwrap_or((epoch, epoch));
         format!("{} windows, forecasts made {from} to {to}", part.examples.len())
     };
     let stopped = match trained.fit.stopped {
@@ -227,13 +266,7 @@ fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
         ("test part", span(&dataset.test)),
         ("embargo", format!("{} steps between parts", config.window_steps + config.horizon_steps)),
         ("loss", loss(recipe.loss)),
-        (
-            "fit",
-            format!(
-                "Adam, learning rate {}, batch {}, patience {}, at most {} epochs, {} lanes",
-                recipe.learning_rate, recipe.batch, recipe.patience, recipe.epochs, recipe.lanes
-            ),
-        ),
+        ("fit", recipe::describe(recipe)),
         (
             "epochs",
             format!("{} ({stopped}), best {}", trained.fit.epochs.len(), trained.fit.best_epoch),
@@ -257,6 +290,8 @@ fn state(config: &TrainConfig) -> String {
 fn loss(loss: Loss) -> String {
     match loss {
         Loss::MeanSquaredError => "mean squared error".to_owned(),
+        Loss::MeanAbsoluteError => "mean absolute error".to_owned(),
+        Loss::Huber(delta) => format!("Huber loss, linear beyond {delta} model units"),
         Loss::BinaryCrossEntropy => "binary cross-entropy".to_owned(),
         Loss::Quantile(quantile) => format!("pinball loss of the quantile {quantile}"),
         Loss::Outputs(outputs) => outputs.to_string(),

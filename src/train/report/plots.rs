@@ -3,6 +3,7 @@
 //! Owns the choice by the kind of target, and the words below each plot, which say what it shows
 //! and what it does not. Never computes a figure that the manifest has.
 
+use super::figures;
 use crate::core::forecast::Target;
 use crate::report::page::Figure;
 use crate::report::svg::{Axis, Look, Plot, Unit, axis_label};
@@ -12,6 +13,7 @@ use crate::train::dataset::Part;
 use crate::train::evaluate::{CALIBRATION_BINS, Outcomes, TargetKind};
 use crate::train::fit::Fit;
 use crate::train::history::History;
+use crate::train::out_of_range::{FeatureOutOfRange, OutOfRange, WARNED_SHARE};
 use crate::train::statistics::probability::reliability;
 use crate::train::statistics::proportion::wilson;
 
@@ -24,12 +26,13 @@ const ERROR_BARS: usize = 40;
 pub(super) fn all(
     config: &TrainConfig,
     history: &History,
+    found: &OutOfRange,
     test: &Part,
     outcomes: &Outcomes,
     fit: &Fit,
 ) -> Vec<Figure> {
     let kind = TargetKind::of(&config.target);
-    let mut figures = vec![losses(fit)];
+    let mut figures = vec![losses(fit), out_of_range(found)];
     for (at, track) in tracks(config, history, test, outcomes).iter().enumerate() {
         // The first symbol has the plain names.
         let name = |name: &str| match at {
@@ -50,6 +53,33 @@ pub(super) fn all(
         _ => scatter(outcomes, kind),
     });
     figures
+}
+
+/// The share of windows out of range for each feature, validation beside test.
+pub(super) fn out_of_range(found: &OutOfRange) -> Figure {
+    let count = found.features.len() as f64;
+    let x = Axis::between("feature, in the order of the table", Unit::Plain, 0.5, count + 0.5);
+    let y = Axis::between("windows out of range", Unit::Percent, 0.0, 1.0);
+    // Two bars beside each other, between neighboring features.
+    let bars = |part: usize, left: f64| {
+        let features = found.features.iter().enumerate();
+        let bar = |(at, feature): (usize, &FeatureOutOfRange)| {
+            let left = at as f64 + 1.0 + left;
+            (left, left + 0.3, feature.shares[part].unwrap_or(0.0))
+        };
+        features.map(bar).collect::<Vec<_>>()
+    };
+    let limit = vec![(0.5, WARNED_SHARE), (count + 0.5, WARNED_SHARE)];
+    let plot = Plot::new("Inputs outside the range of the training part", x, y)
+        .bars(Look::Other, "validation", bars(1, -0.32))
+        .bars(Look::Model, "test", bars(2, 0.02))
+        .line(Look::Guide, "warning above", limit);
+    let caption = "A forecast whose window has a value that training did not see is out_of_range: \
+                   the network extrapolates. Prices and volumes leave their range in a few years; \
+                   change, log_return and volume_change seldom do."
+        .to_owned();
+    let table = figures::out_of_range(found);
+    Figure { name: "out-of-range".to_owned(), plot, caption, table }
 }
 
 fn losses(fit: &Fit) -> Figure {
@@ -99,13 +129,14 @@ fn tracks(config: &TrainConfig, history: &History, test: &Part, outcomes: &Outco
             truths: Vec::new(),
             prices: Vec::new(),
         };
+        let (mut now, mut later) = (series.steps.reader(), series.steps.reader());
         for (at, example) in test.examples.iter().enumerate() {
             if example.series == index {
-                let target = &series.steps[example.step + config.horizon_steps];
+                let target = later.step(example.step + config.horizon_steps);
                 track.times.push(target.time.as_nanos() as f64);
                 track.values.push(outcomes.values[at]);
                 track.truths.push(outcomes.truths[at]);
-                track.prices.extend(series.steps[example.step].fields.price());
+                track.prices.extend(now.step(example.step).fields.price());
             }
         }
         track

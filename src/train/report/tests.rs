@@ -3,6 +3,7 @@
 use super::*;
 use crate::report::well_formed::assert_well_formed;
 use crate::train::evaluate::Outcomes;
+use crate::train::out_of_range::FeatureOutOfRange;
 
 /// A run of one symbol whose truths and forecasts are given.
 fn figures(kind: TargetKind, values: &[f64], truths: &[f64]) -> String {
@@ -38,6 +39,28 @@ fn plots_of_few_or_equal_values_are_whole() {
         figures(kind, &[0.0, 0.0, 0.0], &[0.0, 0.0, 0.0]);
         figures(kind, &[f64::NAN, 1.0], &[1.0, 0.0]);
     }
+}
+
+#[test]
+fn features_that_are_often_out_of_range_are_a_warning() {
+    let feature = |name: &str, validation, test| FeatureOutOfRange {
+        feature: name.to_owned(),
+        shares: [Some(0.0), Some(validation), Some(test)],
+    };
+    let features = vec![feature("close", 0.051, 1.0), feature("change", 0.05, 0.02)];
+    let found = OutOfRange { features, any: [Some(0.0), Some(0.06), Some(1.0)] };
+    let told = out_of_range(&found);
+    assert!(told.contains("close           0.0 %       5.1 %  100.0 %\n"), "{told}");
+    assert!(told.contains("any feature     0.0 %       6.0 %  100.0 %\n"), "{told}");
+    assert_eq!(told.matches("warning: ").count(), 2, "{told}");
+    let warning = "warning: out of range in more than 5 % of the test windows: `close` 100 %. ";
+    assert!(told.contains(warning) && !told.contains("`change` "), "{told}");
+
+    let plot = plots::out_of_range(&found).plot.file();
+    assert_well_formed(&plot);
+    let none = OutOfRange { any: [None; 3], features: vec![feature("close", 0.0, 0.0)] };
+    let told = out_of_range(&none);
+    assert!(told.contains("any feature") && !told.contains("warning: "), "{told}");
 }
 
 /// By hand: the plot's inner width is 668 and its height 250; a bin of three forecasts with mean

@@ -95,6 +95,7 @@ pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
             range("volume", 0.0, 1000.0),
             range("change", -0.5, 0.5),
         ]),
+        symbols: None,
         target: TargetSpec {
             kind: Target::NextReturn,
             scaler: minmax(vec![range("next_return", -0.2, 0.2)]),
@@ -155,7 +156,7 @@ fn draft_over(rows: u32, manifest: Manifest, network: &Network) -> Draft {
         tolerance: 1e-5,
         cases: vec![GoldenCase { steps, window, output, ..GoldenCase::default() }],
     };
-    Draft { manifest, onnx: network.to_onnx(), golden }
+    Draft { manifest, onnx: network.to_onnx(), golden, symbols: None }
 }
 
 /// Steps of a wave, and the rows that the features of the manifest make of them.

@@ -389,7 +389,8 @@ impl Kind {
             case.output_upper.extend(output.ends.map(|[_, upper]| upper));
         }
         let (schema, cases) = (GOLDEN_SCHEMA.into(), vec![case]);
-        Draft { manifest, onnx, golden: Golden { schema, tolerance: 1e-5, cases } }
+        let golden = Golden { schema, tolerance: 1e-5, cases };
+        Draft { manifest, onnx, golden, symbols: None }
     }
 
     /// The graph, to be changed.

@@ -52,6 +52,13 @@ pub(crate) fn signal(id: u32, name: &str) {
     assert!(status.unwrap().success());
 }
 
+/// Lets a stopped process run for a short time.
+fn slice(id: u32) {
+    signal(id, "CONT");
+    std::thread::sleep(SLICE);
+    signal(id, "STOP");
+}
+
 /// The binary with a clean environment of its own.
 pub(crate) fn tickcast() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tickcast"));
@@ -77,6 +84,15 @@ pub(crate) fn judge_times(command: &mut Command) {
         command.env_remove(name);
     }
 }
+
+/// Has a daemon creep from its start on: it is left stopped where its address is known. Without
+/// it, a daemon on a busy machine can be done with its recording before the test first looks.
+pub(crate) fn creep_from_the_start(command: &mut Command) {
+    command.env(CREEPING.0, CREEPING.1);
+}
+
+/// A mark on a command; the daemon does not read it.
+const CREEPING: (&str, &str) = ("CREEPING", "true");
 
 /// Runs the binary to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
@@ -192,8 +208,15 @@ impl Daemon {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(fs::File::create(path("log")).unwrap());
         change(&mut command);
+        let creeps = command.get_envs().any(|(name, _)| name == CREEPING.0);
         let mut child = command.spawn().unwrap();
+        if creeps {
+            signal(child.id(), "STOP");
+        }
         let address = eventually("the daemon's address", || {
+            if creeps {
+                slice(child.id());
+            }
             let ended = child.try_wait().unwrap();
             // One that had nothing to do has told its address before its end.
             if let Ok(text) = fs::read_to_string(path("address")) {
@@ -270,9 +293,7 @@ impl Daemon {
             if condition() {
                 return Some(());
             }
-            self.signal("CONT");
-            std::thread::sleep(SLICE);
-            self.signal("STOP");
+            slice(self.id());
             None
         });
     }

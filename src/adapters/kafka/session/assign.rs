@@ -106,8 +106,8 @@ impl Session<'_> {
     ) -> Result<(), SessionError> {
         let (count, starts) = (list.count(), self.starts(list)?);
         let assigned = match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&starts),
-            _ => self.consumer.assign(&starts),
+            RebalanceProtocol::Cooperative => client::assign_further(&self.consumer, &starts),
+            _ => client::assign(&self.consumer, &starts),
         };
         assigned.map_err(SessionError::while_doing("take partitions over"))?;
         if self.held.as_ref().is_some_and(|held| held.is_paused) {

@@ -198,7 +198,7 @@ impl Topic {
             .try_for_each(|(number, offset)| {
                 list.add_partition_offset(self.url.topic(), number, Offset::Offset(offset))
             })
-            .and_then(|()| self.consumer.assign(&list))
+            .and_then(|()| client::assign(&self.consumer, &list))
             .map_err(|error| self.error(error))
     }
 

@@ -3,6 +3,8 @@
 //! Owns the fits, by scikit-learn's definitions. Promises that equal columns give equal bits, and
 //! that every fit notes the range of its columns. Never decides which values are the training part.
 
+use std::borrow::Borrow;
+
 use super::{ColumnMoments, ColumnQuantiles, ColumnRange, Precision, Scaler, ScalerError};
 
 /// The kinds of scalers that can be fitted.
@@ -18,6 +20,9 @@ pub enum ScalerKind {
     None,
 }
 
+/// The name of a column and its training values.
+type Column = (String, Vec<f64>);
+
 /// The quantiles of a robust fit, in per cent: those of the interquartile range.
 const QUARTILES: [f64; 2] = [25.0, 75.0];
 
@@ -32,18 +37,23 @@ impl ScalerKind {
 }
 
 impl Scaler {
-    /// Fits a scaler to training columns, each `(name, values)`.
+    /// Fits a scaler to training columns, each `(name, values)`. One column is taken at a time, so
+    /// that an iterator which makes them has one in memory.
     ///
     /// # Errors
     /// [`ScalerError::Spread`] naming a column that is empty or not finite, and for a min-max one
     /// that is constant.
-    pub fn fit(kind: ScalerKind, columns: &[(String, Vec<f64>)]) -> Result<Self, ScalerError> {
+    pub fn fit<C: Borrow<Column>>(
+        kind: ScalerKind,
+        columns: impl IntoIterator<Item = C>,
+    ) -> Result<Self, ScalerError> {
         match kind {
             ScalerKind::Minmax => Self::fit_minmax(columns),
             ScalerKind::Standard => Self::fit_standard(columns),
             ScalerKind::Robust => Self::fit_robust(columns, QUARTILES),
             ScalerKind::None => {
-                let columns = columns.iter().map(range).collect::<Result<_, _>>()?;
+                let columns = columns.into_iter().map(|c| range(c.borrow()));
+                let columns = columns.collect::<Result<_, _>>()?;
                 Ok(Self::None { columns })
             }
         }
@@ -53,8 +63,10 @@ impl Scaler {
     ///
     /// # Errors
     /// [`ScalerError::Spread`] naming a column that is empty, constant or not finite.
-    pub fn fit_minmax(columns: &[(String, Vec<f64>)]) -> Result<Self, ScalerError> {
-        let columns = columns.iter().map(range).collect::<Result<_, _>>()?;
+    pub fn fit_minmax<C: Borrow<Column>>(
+        columns: impl IntoIterator<Item = C>,
+    ) -> Result<Self, ScalerError> {
+        let columns = columns.into_iter().map(|c| range(c.borrow())).collect::<Result<_, _>>()?;
         let scaler = Self::Minmax { low: -1.0, high: 1.0, columns };
         scaler.affine()?;
         Ok(scaler)
@@ -65,13 +77,16 @@ impl Scaler {
     ///
     /// # Errors
     /// [`ScalerError::Spread`] naming a column that is empty or not finite.
-    pub fn fit_standard(columns: &[(String, Vec<f64>)]) -> Result<Self, ScalerError> {
-        let fit = |column: &(String, Vec<f64>)| {
+    pub fn fit_standard<C: Borrow<Column>>(
+        columns: impl IntoIterator<Item = C>,
+    ) -> Result<Self, ScalerError> {
+        let fit = |column: C| {
+            let column: &Column = column.borrow();
             let ColumnRange { feature, min, max } = range(column)?;
             let (mean, deviation) = moments(&column.1);
             Ok(ColumnMoments { feature, mean, deviation, min, max })
         };
-        let columns = columns.iter().map(fit).collect::<Result<_, _>>()?;
+        let columns = columns.into_iter().map(fit).collect::<Result<_, _>>()?;
         checked(Self::Standard { precision: Precision::Double, columns })
     }
 
@@ -80,11 +95,12 @@ impl Scaler {
     ///
     /// # Errors
     /// [`ScalerError::Spread`] naming a column that is empty or not finite.
-    pub fn fit_robust(
-        columns: &[(String, Vec<f64>)],
+    pub fn fit_robust<C: Borrow<Column>>(
+        columns: impl IntoIterator<Item = C>,
         quantiles: [f64; 2],
     ) -> Result<Self, ScalerError> {
-        let fit = |column: &(String, Vec<f64>)| {
+        let fit = |column: C| {
+            let column: &Column = column.borrow();
             let ColumnRange { feature, min, max } = range(column)?;
             let mut values = column.1.clone();
             values.sort_unstable_by(f64::total_cmp);
@@ -92,7 +108,7 @@ impl Scaler {
             let scale = spread_or_one(high - low);
             Ok(ColumnQuantiles { feature, center: median_of(&values), scale, min, max })
         };
-        let columns = columns.iter().map(fit).collect::<Result<_, _>>()?;
+        let columns = columns.into_iter().map(fit).collect::<Result<_, _>>()?;
         checked(Self::Robust { precision: Precision::Double, columns })
     }
 }
@@ -103,7 +119,7 @@ fn checked(scaler: Scaler) -> Result<Scaler, ScalerError> {
 }
 
 /// The range of a column of finite values.
-fn range((name, values): &(String, Vec<f64>)) -> Result<ColumnRange, ScalerError> {
+fn range((name, values): &Column) -> Result<ColumnRange, ScalerError> {
     if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
         return Err(ScalerError::Spread(name.clone()));
     }

@@ -11,8 +11,8 @@ mod runs;
 
 use self::parts::InParts;
 use self::runs::InRuns;
+use super::input::{InputRow, InputWindow};
 use crate::core::domain::SymbolId;
-use crate::core::window::Window;
 use crate::engine::inference::{Backend, InferenceError, Shape};
 
 /// The driver of mode `carried`.
@@ -65,7 +65,7 @@ impl CarriedStates {
     pub(super) fn infer<'r, T: Copy>(
         &mut self,
         backend: &mut dyn Backend,
-        rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
+        rows: impl Iterator<Item = (T, SymbolId, InputRow<'r>)> + Clone,
         finish: &mut impl FnMut(T, &[f32]),
     ) -> Result<(), InferenceError> {
         match self {
@@ -81,7 +81,7 @@ impl CarriedStates {
     pub(super) fn warm<'w>(
         &mut self,
         backend: &mut dyn Backend,
-        windows: &(impl Iterator<Item = (SymbolId, &'w Window)> + Clone),
+        windows: &(impl Iterator<Item = (SymbolId, InputWindow<'w>)> + Clone),
     ) -> Result<(), InferenceError> {
         let longest = windows.clone().map(|(_, window)| window.len()).max().unwrap_or(0);
         for place in 0..longest {

@@ -5,6 +5,7 @@
 //! it takes more memory than the states themselves, and a step is about twice its critical part.
 
 use super::super::block::{Aligned, Block};
+use super::super::input::InputRow;
 use crate::core::domain::SymbolId;
 use crate::engine::inference::{Backend, Parts};
 
@@ -48,7 +49,7 @@ impl InParts {
     pub(super) fn infer<'r, T: Copy>(
         &mut self,
         backend: &mut dyn Backend,
-        mut rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
+        mut rows: impl Iterator<Item = (T, SymbolId, InputRow<'r>)> + Clone,
         finish: &mut impl FnMut(T, &[f32]),
     ) {
         let parts = backend
@@ -61,7 +62,7 @@ impl InParts {
             self.symbols.clear();
             let targets = self.rows.chunks_exact_mut(features);
             for (target, (_, symbol, row)) in targets.zip(rows.by_ref()) {
-                target.copy_from_slice(row);
+                row.write(target);
                 self.symbols.push(symbol);
             }
             let symbols = self.symbols.len();

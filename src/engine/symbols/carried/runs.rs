@@ -5,6 +5,7 @@
 
 use super::super::batch;
 use super::super::block::Block;
+use super::super::input::InputRow;
 use crate::core::domain::SymbolId;
 use crate::engine::inference::{Backend, InferenceError, Shape};
 
@@ -50,14 +51,14 @@ impl InRuns {
     pub(in crate::engine::symbols) fn infer<'r, T: Copy>(
         &mut self,
         backend: &mut dyn Backend,
-        rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
+        rows: impl Iterator<Item = (T, SymbolId, InputRow<'r>)> + Clone,
         finish: &mut impl FnMut(T, &[f32]),
     ) -> Result<(), InferenceError> {
         batch::in_runs(rows, self.batch_rows_max, |chunk, batch| {
             let lane = backend.lane(Shape { steps: 1, batch })?;
             let targets = backend.rows_mut(lane).chunks_exact_mut(self.width);
             for (target, (_, _, row)) in targets.zip(chunk.clone()) {
-                target.copy_from_slice(row);
+                row.write(target);
             }
             let symbols = chunk.clone().map(|(_, symbol, _)| symbol);
             for (index, block) in self.blocks.iter().enumerate() {

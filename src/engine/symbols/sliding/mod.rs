@@ -19,8 +19,8 @@ mod runs;
 
 use self::parts::InParts;
 use self::runs::InRuns;
+use super::input::{InputRow, InputWindow};
 use crate::core::domain::SymbolId;
-use crate::core::window::Window;
 use crate::engine::inference::{Backend, InferenceError, Shape};
 use crate::engine::model::manifest::Rows;
 
@@ -41,7 +41,7 @@ impl SlidingStates {
         rows: Rows,
     ) -> Self {
         match backend.parts() {
-            Some(parts) => Self::InParts(InParts::new(parts, steps, outputs)),
+            Some(parts) => Self::InParts(InParts::new(parts, [steps, width, outputs])),
             None => Self::InRuns(InRuns::new(steps, width, state_widths, batch_rows_max, rows)),
         }
     }
@@ -75,7 +75,7 @@ impl SlidingStates {
     pub(super) fn infer<'r, T: Copy>(
         &mut self,
         backend: &mut dyn Backend,
-        rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
+        rows: impl Iterator<Item = (T, SymbolId, InputRow<'r>)> + Clone,
         finish: &mut impl FnMut(T, &[f32]),
     ) -> Result<(), InferenceError> {
         match self {
@@ -92,7 +92,7 @@ impl SlidingStates {
     pub(super) fn infer_from_rows(
         &mut self,
         backend: &mut dyn Backend,
-        window: &Window,
+        window: InputWindow<'_>,
         finish: impl FnOnce(&[f32]),
     ) -> Result<(), InferenceError> {
         match self {
@@ -109,7 +109,7 @@ impl SlidingStates {
     pub(super) fn advance<'r>(
         &mut self,
         backend: &mut dyn Backend,
-        rows: impl Iterator<Item = (SymbolId, &'r [f32])> + Clone,
+        rows: impl Iterator<Item = (SymbolId, InputRow<'r>)> + Clone,
     ) -> Result<(), InferenceError> {
         match self {
             Self::InRuns(runs) => runs.advance(backend, rows),
@@ -126,7 +126,7 @@ impl SlidingStates {
     pub(super) fn infer_and_advance<'r, T: Copy>(
         &mut self,
         backend: &mut dyn Backend,
-        rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
+        rows: impl Iterator<Item = (T, SymbolId, InputRow<'r>)> + Clone,
         finish: &mut impl FnMut(T, &[f32]),
     ) -> Result<(), InferenceError> {
         match self {
@@ -142,7 +142,7 @@ impl SlidingStates {
     pub(super) fn warm<'w>(
         &mut self,
         backend: &mut dyn Backend,
-        windows: &(impl Iterator<Item = (SymbolId, &'w Window)> + Clone),
+        windows: &(impl Iterator<Item = (SymbolId, InputWindow<'w>)> + Clone),
     ) -> Result<(), InferenceError> {
         match self {
             Self::InRuns(runs) => runs.warm(backend, windows),

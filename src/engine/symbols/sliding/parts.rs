@@ -8,8 +8,8 @@
 //! Owns the states. Never copies one.
 
 use super::super::block::Block;
+use super::super::input::{InputRow, InputWindow};
 use crate::core::domain::SymbolId;
-use crate::core::window::Window;
 use crate::engine::inference::{Backend, Parts};
 
 /// The windows of all symbols.
@@ -31,6 +31,8 @@ pub(in crate::engine::symbols) struct InParts {
     /// A window on its way through its rows, and what is known ahead of its last step.
     passing: Vec<f32>,
     half_of_passing: Vec<f32>,
+    /// Room for one row.
+    room: Vec<f32>,
 }
 
 /// Which windows of a symbol are under way.
@@ -43,7 +45,7 @@ struct Turn {
 }
 
 impl InParts {
-    pub(super) fn new(parts: &mut dyn Parts, steps: usize, outputs: usize) -> Self {
+    pub(super) fn new(parts: &mut dyn Parts, [steps, inputs, outputs]: [usize; 3]) -> Self {
         let (width, half_width) = (parts.state_width(), parts.half_width());
         let (zero, mut half_of_zero) = (vec![0.0; width], vec![0.0; half_width]);
         parts.ahead(&zero, &mut half_of_zero);
@@ -58,6 +60,7 @@ impl InParts {
             zero,
             half_of_zero,
             output: vec![0.0; outputs],
+            room: vec![0.0; inputs],
         }
     }
 
@@ -72,7 +75,7 @@ impl InParts {
     pub(super) fn infer<'r, T: Copy>(
         &mut self,
         backend: &mut dyn Backend,
-        rows: impl Iterator<Item = (T, SymbolId, &'r [f32])>,
+        rows: impl Iterator<Item = (T, SymbolId, InputRow<'r>)>,
         finish: &mut impl FnMut(T, &[f32]),
     ) {
         let parts = parts_of(backend);
@@ -86,13 +89,14 @@ impl InParts {
     pub(super) fn infer_from_rows<'r>(
         &mut self,
         backend: &mut dyn Backend,
-        rows: impl Iterator<Item = &'r [f32]>,
+        rows: impl Iterator<Item = InputRow<'r>>,
         finish: impl FnOnce(&[f32]),
     ) {
         let parts = parts_of(backend);
-        let Self { steps, output, passing, half_of_passing, .. } = self;
+        let Self { steps, output, passing, half_of_passing, room, .. } = self;
         passing.fill(0.0);
         for (place, row) in rows.enumerate() {
+            let row = row.joined(room);
             if place + 1 < *steps {
                 parts.advance(row, passing);
                 continue;
@@ -106,7 +110,7 @@ impl InParts {
     pub(super) fn advance<'r>(
         &mut self,
         backend: &mut dyn Backend,
-        rows: impl Iterator<Item = (SymbolId, &'r [f32])>,
+        rows: impl Iterator<Item = (SymbolId, InputRow<'r>)>,
     ) {
         let parts = parts_of(backend);
         rows.for_each(|(symbol, row)| self.move_on(parts, symbol, row));
@@ -117,7 +121,7 @@ impl InParts {
     pub(super) fn infer_and_advance<'r, T: Copy>(
         &mut self,
         backend: &mut dyn Backend,
-        rows: impl Iterator<Item = (T, SymbolId, &'r [f32])>,
+        rows: impl Iterator<Item = (T, SymbolId, InputRow<'r>)>,
         finish: &mut impl FnMut(T, &[f32]),
     ) {
         let parts = parts_of(backend);
@@ -132,7 +136,7 @@ impl InParts {
     pub(super) fn warm<'w>(
         &mut self,
         backend: &mut dyn Backend,
-        windows: impl Iterator<Item = (SymbolId, &'w Window)>,
+        windows: impl Iterator<Item = (SymbolId, InputWindow<'w>)>,
     ) {
         let parts = parts_of(backend);
         for (symbol, window) in windows {
@@ -159,7 +163,7 @@ impl InParts {
 
     /// Gives the ready window of a symbol its last step. Before the window of the symbol is full,
     /// the output means nothing.
-    fn finish(&mut self, parts: &mut dyn Parts, symbol: SymbolId, row: &[f32]) {
+    fn finish(&mut self, parts: &mut dyn Parts, symbol: SymbolId, row: InputRow<'_>) {
         let (state, half) = if self.steps == 1 {
             (&self.zero[..], &self.half_of_zero[..])
         } else {
@@ -167,11 +171,11 @@ impl InParts {
             let state = &self.windows.row(symbol)[oldest * self.width..][..self.width];
             (state, self.halves.row(symbol))
         };
-        parts.finish(row, state, half, &mut self.output);
+        parts.finish(row.joined(&mut self.room), state, half, &mut self.output);
     }
 
     /// Begins a window of a symbol at a row, and moves all of its windows on by it.
-    fn move_on(&mut self, parts: &mut dyn Parts, symbol: SymbolId, row: &[f32]) {
+    fn move_on(&mut self, parts: &mut dyn Parts, symbol: SymbolId, row: InputRow<'_>) {
         let under_way = self.steps - 1;
         if under_way == 0 {
             return;
@@ -187,6 +191,7 @@ impl InParts {
         };
         let windows = self.windows.row_mut(symbol);
         windows[begins * self.width..][..self.width].fill(0.0);
+        let row = row.joined(&mut self.room);
         parts.advance(row, &mut windows[..turn.begun * self.width]);
         if turn.begun == under_way {
             let ready = &windows[turn.oldest * self.width..][..self.width];

@@ -9,8 +9,8 @@
 
 use super::super::batch;
 use super::super::block::Block;
+use super::super::input::{InputRow, InputWindow};
 use crate::core::domain::SymbolId;
-use crate::core::window::Window;
 use crate::engine::inference::{Backend, InferenceError, Shape};
 use crate::engine::model::manifest::Rows;
 
@@ -119,14 +119,14 @@ impl InRuns {
     pub(in crate::engine::symbols) fn infer<'r, T: Copy>(
         &self,
         backend: &mut dyn Backend,
-        rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
+        rows: impl Iterator<Item = (T, SymbolId, InputRow<'r>)> + Clone,
         finish: &mut impl FnMut(T, &[f32]),
     ) -> Result<(), InferenceError> {
         batch::in_runs(rows, self.batch_rows_max, |chunk, batch| {
             let lane = backend.lane(Shape { steps: 1, batch })?;
             let targets = backend.rows_mut(lane).chunks_exact_mut(self.width);
             for (target, (_, _, row)) in targets.zip(chunk.clone()) {
-                target.copy_from_slice(row);
+                row.write(target);
             }
             for (index, state) in self.states.iter().enumerate() {
                 let target = backend.state_mut(lane, index);
@@ -149,13 +149,13 @@ impl InRuns {
     pub(in crate::engine::symbols) fn infer_from_rows<'r>(
         &mut self,
         backend: &mut dyn Backend,
-        rows: impl Iterator<Item = &'r [f32]>,
+        rows: impl Iterator<Item = InputRow<'r>>,
         finish: impl FnOnce(&[f32]),
     ) -> Result<(), InferenceError> {
         let lane = backend.lane(Shape { steps: 1, batch: 1 })?;
         self.passing.iter_mut().for_each(|state| state.fill(0.0));
         for row in rows {
-            backend.rows_mut(lane).copy_from_slice(row);
+            row.write(backend.rows_mut(lane));
             for (index, state) in self.passing.iter().enumerate() {
                 backend.state_mut(lane, index).copy_from_slice(state);
             }
@@ -173,7 +173,7 @@ impl InRuns {
     pub(in crate::engine::symbols) fn advance<'r>(
         &mut self,
         backend: &mut dyn Backend,
-        rows: impl Iterator<Item = (SymbolId, &'r [f32])> + Clone,
+        rows: impl Iterator<Item = (SymbolId, InputRow<'r>)> + Clone,
     ) -> Result<(), InferenceError> {
         let rows = rows.map(|(symbol, row)| ((), symbol, row));
         self.run(Run::Advance, backend, rows, &mut |(), _| {})
@@ -185,7 +185,7 @@ impl InRuns {
     pub(in crate::engine::symbols) fn infer_and_advance<'r, T: Copy>(
         &mut self,
         backend: &mut dyn Backend,
-        rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
+        rows: impl Iterator<Item = (T, SymbolId, InputRow<'r>)> + Clone,
         finish: &mut impl FnMut(T, &[f32]),
     ) -> Result<(), InferenceError> {
         self.run(Run::InferAndAdvance, backend, rows, finish)
@@ -195,7 +195,7 @@ impl InRuns {
         &mut self,
         run: Run,
         backend: &mut dyn Backend,
-        mut rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
+        mut rows: impl Iterator<Item = (T, SymbolId, InputRow<'r>)> + Clone,
         finish: &mut impl FnMut(T, &[f32]),
     ) -> Result<(), InferenceError> {
         let of_symbol = match run {
@@ -218,7 +218,7 @@ impl InRuns {
             let targets = backend.rows_mut(lane).chunks_exact_mut(of_symbol * self.width);
             for (target, (_, _, row)) in targets.zip(chunk.clone()) {
                 for target in target.chunks_exact_mut(self.width) {
-                    target.copy_from_slice(row);
+                    row.write(target);
                 }
             }
             let symbols = chunk.clone().map(|(_, symbol, _)| symbol);
@@ -261,7 +261,7 @@ impl InRuns {
         run: Run,
         of_symbol: usize,
         backend: &mut dyn Backend,
-        rows: impl Iterator<Item = (T, SymbolId, &'r [f32])>,
+        rows: impl Iterator<Item = (T, SymbolId, InputRow<'r>)>,
         finish: &mut impl FnMut(T, &[f32]),
     ) -> Result<(), InferenceError> {
         let lane = backend.lane(Shape { steps: 1, batch: 1 })?;
@@ -275,7 +275,7 @@ impl InRuns {
             }
             // Slots that have not begun have nothing to move on.
             for window in (0..of_symbol).filter(|window| !(turn.begun..slots).contains(window)) {
-                backend.rows_mut(lane).copy_from_slice(row);
+                row.write(backend.rows_mut(lane));
                 for (index, state) in self.states.iter().enumerate() {
                     let source = &state.under_way[window * state.width..][..state.width];
                     backend.state_mut(lane, index).copy_from_slice(source);
@@ -304,7 +304,7 @@ impl InRuns {
     pub(in crate::engine::symbols) fn warm<'w>(
         &mut self,
         backend: &mut dyn Backend,
-        windows: &(impl Iterator<Item = (SymbolId, &'w Window)> + Clone),
+        windows: &(impl Iterator<Item = (SymbolId, InputWindow<'w>)> + Clone),
     ) -> Result<(), InferenceError> {
         for (symbol, _) in windows.clone() {
             self.turns[symbol.index()] = Turn::default();

@@ -1,52 +1,50 @@
 //! The recurrent states of many rows, between two runs of a network.
 //!
-//! Owns h and c of every LSTM layer, for each of a number of rows. Promises to be zero where
-//! nothing was stored. Never has a gradient: a state that is handed on is a constant.
+//! Owns the states of every recurrent layer, for each of a number of rows. Promises to be zero
+//! where nothing was stored. Never has a gradient: a state that is handed on is a constant.
 
 use std::ops::Range;
 
 use crate::train::network::Network;
 
-/// States of rows that are numbered from 0.
+/// States of rows that are numbered from 0, in the order of [`Network::state_widths`].
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct States(Vec<LayerStates>);
+pub(super) struct States(Vec<State>);
 
-/// `[rows, H]` each.
+/// `[rows, H]`
 #[derive(Clone, Debug, PartialEq)]
-struct LayerStates {
+struct State {
     units: usize,
-    hidden: Vec<f32>,
-    cell: Vec<f32>,
+    values: Vec<f32>,
 }
 
 impl States {
     /// As at the beginning of a history.
     pub(super) fn zero(network: &Network, rows: usize) -> Self {
-        let layers = network.lstm_layers().iter().map(|layer| {
-            let (units, size) = (layer.units(), rows * layer.units());
-            LayerStates { units, hidden: vec![0.0; size], cell: vec![0.0; size] }
-        });
-        Self(layers.collect())
+        let states = network.state_widths().into_iter();
+        Self(states.map(|units| State { units, values: vec![0.0; rows * units] }).collect())
     }
 
-    /// h and c of each layer for neighbouring rows.
-    pub(super) fn of(&self, rows: Range<usize>) -> impl ExactSizeIterator<Item = (&[f32], &[f32])> {
-        self.0.iter().map(move |layer| {
-            let range = rows.start * layer.units..rows.end * layer.units;
-            (&layer.hidden[range.clone()], &layer.cell[range])
-        })
+    /// The states of neighbouring rows.
+    pub(super) fn of(&self, rows: Range<usize>) -> impl Iterator<Item = &[f32]> {
+        self.0.iter().map(move |state| &state.values[state.range(&rows)])
     }
 
-    /// Puts h and c of each layer for neighbouring rows in the place of what was there.
+    /// Puts the states of neighbouring rows in the place of what was there.
     pub(super) fn store<'s>(
         &mut self,
         rows: Range<usize>,
-        states: impl IntoIterator<Item = (&'s [f32], &'s [f32])>,
+        states: impl IntoIterator<Item = &'s [f32]>,
     ) {
-        for (layer, (hidden, cell)) in self.0.iter_mut().zip(states) {
-            let range = rows.start * layer.units..rows.end * layer.units;
-            layer.hidden[range.clone()].copy_from_slice(hidden);
-            layer.cell[range].copy_from_slice(cell);
+        for (state, values) in self.0.iter_mut().zip(states) {
+            let range = state.range(&rows);
+            state.values[range].copy_from_slice(values);
         }
+    }
+}
+
+impl State {
+    fn range(&self, rows: &Range<usize>) -> Range<usize> {
+        rows.start * self.units..rows.end * self.units
     }
 }

@@ -17,6 +17,7 @@ use crate::train::fit::lanes::{each, share};
 use crate::train::fit::lessons::{Batch, Labelled, Lessons};
 use crate::train::fit::loss::Loss;
 use crate::train::fit::recipe::Recipe;
+use crate::train::fit::weights;
 use crate::train::network::{Network, Workspace};
 use crate::train::random::Random;
 use crate::train::sequences::{Place, Sequences};
@@ -33,6 +34,8 @@ pub(in crate::train) struct Strands<'a> {
     threads: usize,
     /// By sequence and row, up to the last row with a label of the training part.
     labels: Vec<Vec<Option<f32>>>,
+    /// The weights of the rows with a label, likewise; none where all count the same.
+    weights: Vec<Vec<f32>>,
     /// The longest first.
     strands: Vec<Strand>,
     /// Those that go side by side.
@@ -73,6 +76,7 @@ struct Lane {
     places: Vec<usize>,
     values: Vec<f32>,
     targets: Vec<f32>,
+    weights: Vec<f32>,
     d_values: Vec<f32>,
 }
 
@@ -97,6 +101,13 @@ impl<'a> Strands<'a> {
             }
             labels[place.row] = Some(*label);
         }
+        let mut weights: Vec<Vec<f32>> = Vec::new();
+        if !training.weights.is_empty() {
+            weights = labels.iter().map(|labels| vec![0.0; labels.len()]).collect();
+            for (place, weight) in training.places.iter().zip(training.weights) {
+                weights[place.sequence][place.row] = *weight;
+            }
+        }
         let ends: Vec<usize> = labels.iter().map(Vec::len).collect();
         let strands = cut(&ends, steps, recipe.batch);
         let starts = (0..strands.len()).step_by(recipe.batch);
@@ -108,6 +119,7 @@ impl<'a> Strands<'a> {
             places: Vec::new(),
             values: Vec::new(),
             targets: Vec::new(),
+            weights: Vec::new(),
             d_values: Vec::new(),
         };
         Self {
@@ -123,6 +135,7 @@ impl<'a> Strands<'a> {
             validation,
             steps,
             labels,
+            weights,
             strands,
             groups,
         }
@@ -166,7 +179,7 @@ impl<'a> Strands<'a> {
     /// Runs one chunk and moves the states on. Where it has labels, its loss and, in the first
     /// lane, the gradients are those of the mean over them.
     fn run(&mut self, parameters: &[f32], chunk: &Chunk, dropout: &mut Random) -> f64 {
-        let Self { network, sequences, loss, labels, strands, lanes, states, .. } = self;
+        let Self { network, sequences, loss, labels, weights, strands, lanes, states, .. } = self;
         let (network, strands) = (&*network, &strands[chunk.strands.clone()]);
         let count = lanes.len();
         let rows = |at: usize| {
@@ -175,8 +188,8 @@ impl<'a> Strands<'a> {
         };
         // Masks are drawn here, one lane after the other, because the lanes share one stream.
         for (at, lane) in lanes.iter_mut().enumerate() {
-            lane.workspace.input(chunk.steps, rows(at).len(), sequences.features());
-            lane.workspace.draw_masks(network, dropout);
+            lane.workspace.input(chunk.steps, rows(at).len(), sequences.inputs());
+            lane.workspace.draw_masks(dropout);
             lane.workspace.carry_states(states.of(rows(at)));
         }
         each(lanes, self.threads, |at, lane| {
@@ -187,19 +200,25 @@ impl<'a> Strands<'a> {
                 return;
             }
             let batch = strands.len();
-            let input = lane.workspace.input(chunk.steps, batch, sequences.features());
+            let input = lane.workspace.input(chunk.steps, batch, sequences.inputs());
             lane.places.clear();
             lane.targets.clear();
+            lane.weights.clear();
             for (place, strand) in strands.iter().enumerate() {
                 let stretch = stretch(strand, chunk);
                 sequences.gather(strand.sequence, stretch.clone(), (place, batch), input);
+                let weights = weights.get(strand.sequence);
+                let weights = weights.map_or(&[][..], |weights| &weights[stretch.clone()]);
                 for (step, label) in labels[strand.sequence][stretch].iter().enumerate() {
                     if let Some(label) = label {
                         lane.places.push(step * batch + place);
                         lane.targets.push(*label);
+                        lane.weights.extend(weights.get(step));
                     }
                 }
             }
+            let symbols = strands.iter().map(|strand| sequences.symbol(strand.sequence));
+            lane.workspace.set_symbols(symbols);
             network.forward(parameters, &mut lane.workspace);
             if chunk.labels == 0 {
                 return;
@@ -208,7 +227,8 @@ impl<'a> Strands<'a> {
             lane.values.clear();
             lane.values.extend(lane.places.iter().map(|at| output[*at]));
             let (values, d_values) = (&lane.values, &mut lane.d_values);
-            lane.loss = loss.gradient(values, &lane.targets, chunk.labels, d_values);
+            let (targets, weights) = (&lane.targets, &lane.weights);
+            lane.loss = weights::gradient(*loss, values, targets, weights, chunk.labels, d_values);
             gradient.clear();
             gradient.resize(output.len(), 0.0);
             lane.places.iter().zip(d_values).for_each(|(at, d)| gradient[*at] = *d);

@@ -109,11 +109,12 @@ impl Walk<'_> {
             if active == 0 {
                 return values;
             }
-            let input = workspace.input(self.steps, active, self.sequences.features());
+            let input = workspace.input(self.steps, active, self.sequences.inputs());
             for (at, sequence) in sequences[..active].iter().enumerate() {
                 let stretch = first..ends[*sequence].min(first + self.steps);
                 self.sequences.gather(*sequence, stretch, (at, active), input);
             }
+            workspace.set_symbols(sequences[..active].iter().map(|at| self.sequences.symbol(*at)));
             workspace.carry_states(states.of(0..active));
             let output = self.network.forward(parameters, &mut workspace);
             for step in output.chunks_exact(active) {

@@ -19,8 +19,14 @@ use crate::train::network::{Activation, Network};
 /// Loss functions. `y [n]` are the network's values, `target [n]` the labels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Loss {
-    /// mean((y - target)^2)
+    /// mean((y - target)^2), whose minimum is the mean of what may come.
     MeanSquaredError,
+    /// mean(|y - target|), whose minimum is the median of what may come.
+    MeanAbsoluteError,
+    /// mean(h(y - target)) with h(e) = e^2 / 2 for |e| at most this number d, which is above 0,
+    /// and d (|e| - d / 2) beyond (Huber, 1964): its minimum lies between the mean and the median,
+    /// and an error beyond d pulls as one of d does.
+    Huber(f32),
     /// mean(-target ln y - (1 - target) ln(1 - y)) of a network that ends in a sigmoid. It is
     /// computed from the sums z before that sigmoid, `max(z, 0) - z target + ln(1 + e^-|z|)`: there
     /// a confident mistake is neither infinite nor without a gradient.
@@ -38,9 +44,11 @@ impl Loss {
     /// at its end. Both have the same parameters. `None` where there is no sigmoid to leave out.
     pub(crate) fn reads(self, network: &Network) -> Option<Cow<'_, Network>> {
         match self {
-            Self::MeanSquaredError | Self::Quantile(_) | Self::Outputs(_) => {
-                Some(Cow::Borrowed(network))
-            }
+            Self::MeanSquaredError
+            | Self::MeanAbsoluteError
+            | Self::Huber(_)
+            | Self::Quantile(_)
+            | Self::Outputs(_) => Some(Cow::Borrowed(network)),
             Self::BinaryCrossEntropy => {
                 let sigmoid = network.last_activation() == Activation::Sigmoid;
                 sigmoid.then(|| Cow::Owned(network.with_last_activation(Activation::Linear)))
@@ -68,6 +76,15 @@ impl Loss {
             Self::MeanSquaredError => {
                 gradient.extend(pairs.map(|(y, target)| 2.0 * weight * (y - target)));
             }
+            Self::MeanAbsoluteError => {
+                // 0 at the kink, as in Keras.
+                let slope = |error: f32| if error == 0.0 { 0.0 } else { error.signum() };
+                gradient.extend(pairs.map(|(y, target)| weight * slope(y - target)));
+            }
+            Self::Huber(delta) => {
+                gradient
+                    .extend(pairs.map(|(y, target)| weight * (y - target).clamp(-delta, delta)));
+            }
             Self::BinaryCrossEntropy => {
                 gradient.extend(pairs.map(|(&z, target)| weight * (sigmoid(z) - target)));
             }
@@ -87,6 +104,16 @@ impl Loss {
         let pairs = values.iter().zip(targets).map(wide);
         match self {
             Self::MeanSquaredError => pairs.map(|(y, target)| (y - target).powi(2)).sum(),
+            Self::MeanAbsoluteError => pairs.map(|(y, target)| (y - target).abs()).sum(),
+            Self::Huber(delta) => {
+                let delta = f64::from(delta);
+                let huber = |error: f64| {
+                    // Unlike `min`, this keeps an error that is not a number.
+                    let inner = if error > delta { delta } else { error };
+                    inner * (error - 0.5 * inner)
+                };
+                pairs.map(|(y, target)| huber((y - target).abs())).sum()
+            }
             Self::BinaryCrossEntropy => pairs
                 .map(|(z, target)| {
                     // Unlike `max`, this keeps a z that is not a number.
@@ -116,7 +143,11 @@ impl Loss {
             return outputs.absolute_error(values, targets);
         }
         let value = |y: f32| match self {
-            Self::MeanSquaredError | Self::Quantile(_) | Self::Outputs(_) => y,
+            Self::MeanSquaredError
+            | Self::MeanAbsoluteError
+            | Self::Huber(_)
+            | Self::Quantile(_)
+            | Self::Outputs(_) => y,
             Self::BinaryCrossEntropy => sigmoid(y),
         };
         let pairs = values.iter().zip(targets);
@@ -170,9 +201,32 @@ mod tests {
     }
 
     #[test]
+    fn absolute_errors_pull_alike_and_huber_is_between() {
+        let (values, targets) = ([1.0, 5.0, 2.0, -1.5], [2.0, 3.0, 2.0, -1.25]);
+        let mut gradient = Vec::new();
+        let loss = Loss::MeanAbsoluteError.gradient(&values, &targets, 4, &mut gradient);
+        assert_eq!((loss, &gradient[..]), (3.25 / 4.0, &[-0.25, 0.25, 0.0, -0.25][..]));
+        // 1 and 2 lie beyond a half: 0.5 (1 - 0.25) and 0.5 (2 - 0.25); 0.25 does not: 0.25^2 / 2.
+        let loss = Loss::Huber(0.5).gradient(&values, &targets, 4, &mut gradient);
+        let expected = (0.375 + 0.875 + 0.0 + 0.031_25) / 4.0;
+        assert_eq!((loss, &gradient[..]), (expected, &[-0.125, 0.125, 0.0, -0.0625][..]));
+    }
+
+    #[test]
     fn nan_is_seen_by_every_loss() {
-        for loss in [Loss::MeanSquaredError, Loss::BinaryCrossEntropy, Loss::Quantile(0.3)] {
+        for loss in [
+            Loss::MeanSquaredError,
+            Loss::MeanAbsoluteError,
+            Loss::Huber(1.0),
+            Loss::BinaryCrossEntropy,
+            Loss::Quantile(0.3),
+        ] {
             assert!(loss.sum(&[1.0, f32::NAN], &[0.5, 0.5]).is_nan(), "{loss:?}");
+        }
+        let mut gradient = Vec::new();
+        for loss in [Loss::MeanSquaredError, Loss::MeanAbsoluteError, Loss::Huber(1.0)] {
+            loss.gradient(&[f32::NAN], &[0.5], 1, &mut gradient);
+            assert!(gradient[0].is_nan(), "{loss:?}");
         }
     }
 

@@ -330,6 +330,44 @@ fn a_cooperative_member_keeps_the_record_that_it_holds_of_a_partition_that_stays
     assert_eq!(taken(&came).iter().filter(|what| **what == "evict").count(), 2);
 }
 
+#[test]
+fn a_partition_that_was_given_away_while_it_was_paused_is_read_when_it_comes_back() {
+    let mock = cluster();
+    let producer = producer(&mock);
+    let runtime = Runtime::new().unwrap();
+    let (source, receiver) = source(config(mock.bootstrap_servers()), &runtime);
+    let (said, came) = channel();
+    let shard = play(receiver, Duration::ZERO, said);
+    let (_stop, stopped) = watch::channel(false);
+    let mut session = Session::open(&source, &stopped, None).unwrap();
+    let lists = await_assignment(&mut session);
+    lists.iter().for_each(|list| take(&mut session, list).unwrap());
+    let partition = |list: &TopicPartitionList| list.elements()[0].partition();
+    session.held = Some(Held::new(record(partition(&lists[0]) as u32, 0)));
+    session.pause_all().unwrap();
+    session.revoke(&lists[1]).unwrap();
+    // The held record gets its place, and what is still assigned goes on.
+    session.retry_held().unwrap();
+    take(&mut session, &lists[1]).unwrap();
+    assert_eq!(taken(&came).iter().filter(|what| **what == "record").count(), 1);
+    let tick = BaseRecord::<(), _>::to(INPUT).partition(partition(&lists[1])).payload("tick");
+    producer.send(tick).unwrap();
+    producer.flush(PATIENCE).unwrap();
+    let begun = Stopwatch::start();
+    let is_read = loop {
+        session.poll().unwrap();
+        match came.try_recv() {
+            Ok("record") => break true,
+            _ if begun.elapsed() > Duration::from_secs(10) => break false,
+            _ => {}
+        }
+    };
+    session.close();
+    drop(source);
+    shard.join().unwrap();
+    assert!(is_read, "the partition stays silent");
+}
+
 /// What the shard is asked while partition 0 is taken over, whose topic holds so many records and
 /// whose changelog holds this; then what is left to commit, and the stored states. The group has
 /// committed nothing and begins at the end.
@@ -488,6 +526,13 @@ fn the_states_of_all_partitions_are_read_together() {
     let records = [(name(OTHER, 1), 3), (name(CHANGELOG, 0), 0), (name(OTHER, 0), 0)];
     let times = restore::times_of_records(&reader, &records).unwrap();
     assert_eq!(times.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false]);
+    // Three records lie behind the first one, whose partition is paused while the other is awaited.
+    let records = [(name(OTHER, 1), 0), (name(OTHER, 0), 0)];
+    for turn in ["first", "second"] {
+        let times = restore::times_of_records(&reader, &records).unwrap();
+        let found: Vec<_> = times.iter().map(Option::is_some).collect();
+        assert_eq!(found, [true, false], "the {turn} time");
+    }
 }
 
 /// What is stored in a partition, by key.
