@@ -69,10 +69,10 @@ pub struct Dataset {
     pub training_span: (UnixNanos, UnixNanos),
     /// The distribution of its rows; `None` where they are too few.
     pub distribution: Option<DistributionSpec>,
-    /// How many windows of each part have a value outside the range of the training part.
-    pub out_of_range: OutOfRange,
     /// What the outputs behind the first forecast.
     pub further: Vec<FurtherTarget>,
+    /// How many windows of each part have a value outside the range of the training part.
+    pub out_of_range: OutOfRange,
     /// The step of the first row of each series.
     first_steps: Vec<usize>,
     /// Where the files are that hold it, if any do.
@@ -189,8 +189,9 @@ impl Dataset {
     pub fn shuffle_labels(&mut self, seed: u64) {
         let mut random = Random::new(seed, Purpose::Labels);
         for part in [&mut self.training, &mut self.validation] {
-            random.clone().shuffle(part.windows.weights_mut());
-            random.shuffle(part.windows.labels_mut());
+            let mut order: Vec<usize> = (0..part.windows.len()).collect();
+            random.shuffle(&mut order);
+            part.windows.reorder_labels(&order);
         }
     }
 
@@ -279,29 +280,36 @@ impl Dataset {
         }
         let single = target_scaler.single()?;
         let kind = TargetKind::of(&config.target);
-        let further = config.outputs.further_horizons.iter().map(|horizon| {
-            let examples = of(*horizon)?;
-            let target_scaler = fit_target_scaler(&config.target, examples[0].truths().collect())?;
+        let courses = |horizon: usize| {
             let steps = history.series.iter().map(|series| series.steps.clone());
-            let courses = Courses::new(steps, truth, kind, *horizon);
-            Ok(FurtherTarget { horizon_steps: *horizon, target_scaler, courses, examples })
+            Courses::new(steps, truth, kind, horizon)
+        };
+        let further = config.outputs.further_horizons.iter().map(|horizon| {
+            let (horizon_steps, examples) = (*horizon, of(*horizon)?);
+            let truths = examples[0].truths().collect();
+            let target_scaler = fit_target_scaler(&config.target, truths)?;
+            let courses = courses(horizon_steps);
+            Ok(FurtherTarget { horizon_steps, target_scaler, courses, examples })
         });
         let further: Vec<FurtherTarget> = further.collect::<Result<_, DatasetError>>()?;
         let symbols = symbols::inputs(history, &examples[0], config)?;
         let is_carried = config.state == StateRule::Carried;
-        let part = |examples: ExampleList| {
+        let part = |at: usize, examples: ExampleList| {
             let windows =
                 windows(&rows, &scaled, &examples, single, config).with_symbols(symbols.clone());
+            let windows = with_further_labels(windows, &further, at)?;
             let place = |Example { series, step, .. }: Example| Place {
                 sequence: series,
                 row: step - rows[series].first_step,
             };
             let places = examples.iter().filter(|_| is_carried).map(place).collect();
-            Part { windows, places, examples }
+            Ok::<_, ScalerError>(Part { windows, places, examples })
         };
         let training_span = span(history, &rows, &parts[0]);
         let distribution = distribution(&scaled, &rows, &parts[0], training_span);
-        let [mut training, mut validation, mut test] = examples.map(part);
+        let [training, validation, test] = examples;
+        let mut training = part(0, training)?;
+        let (validation, test) = (part(1, validation)?, part(2, test)?);
         training.weigh(history, &config.recipe.weights);
         for (at, part) in [&mut training, &mut validation, &mut test].into_iter().enumerate() {
             part.add_labels(&further, at)?;
@@ -314,8 +322,7 @@ impl Dataset {
             }
             sequences
         });
-        let steps = history.series.iter().map(|series| series.steps.clone());
-        let courses = Courses::new(steps, truth, kind, config.horizon_steps);
+        let courses = courses(config.horizon_steps);
         Ok(Self {
             scaler,
             symbol_scalers,
@@ -332,6 +339,7 @@ impl Dataset {
             further,
             first_steps: rows.iter().map(|rows| rows.first_step).collect(),
             spill: history.spill().cloned(),
+            further,
         })
     }
 
@@ -405,7 +413,10 @@ impl Part {
         if rule.is_even() {
             return;
         }
-        let examples = self.examples.iter().zip(self.windows.labels());
+        // A window has a label for each horizon; the first one is that of the example.
+        let labels = self.windows.labels();
+        let each = (labels.len() / self.windows.len().max(1)).max(1);
+        let examples = self.examples.iter().zip(labels.iter().step_by(each));
         let weighed: Vec<_> = examples
             .map(|(example, label)| Weighed {
                 symbol: &history.series[example.series].symbol,
@@ -603,6 +614,27 @@ fn windows(
         windows.push_window(start, &[target.apply(truth) as f32]);
     }
     windows
+}
+
+/// The windows of the part at a place with a label for each horizon.
+fn with_further_labels(
+    windows: Windows,
+    further: &[FurtherTarget],
+    part: usize,
+) -> Result<Windows, ScalerError> {
+    if further.is_empty() {
+        return Ok(windows);
+    }
+    let scalers: Vec<SingleScaler> =
+        further.iter().map(|target| target.target_scaler.single()).collect::<Result<_, _>>()?;
+    let mut labels = Vec::with_capacity(windows.len() * (1 + further.len()));
+    for (at, first) in windows.labels().iter().enumerate() {
+        labels.push(*first);
+        for (target, scaler) in further.iter().zip(&scalers) {
+            labels.push(scaler.apply(target.examples[part].at(at).truth) as f32);
+        }
+    }
+    Ok(windows.with_labels(1 + further.len(), labels))
 }
 
 /// The distribution of the rows of one part.

@@ -532,20 +532,6 @@ fn every_loss() {
     Case::new(shape(Activation::Sigmoid), 4, 6).with_loss(Loss::MeanSquaredError).check();
 }
 
-#[test]
-fn quantiles_and_distributions_of_two_horizons() {
-    let shape = |outputs| Architecture {
-        inputs: 2,
-        recurrent: vec![layer(Cell::Lstm, 4, 0.2, 0.0)],
-        dense: vec![dense(3, Activation::Tanh, 0.2), dense(outputs, Activation::Linear, 0.0)],
-        ..Architecture::default()
-    };
-    for kind in [OutputKind::Quantiles, OutputKind::Gaussian] {
-        let loss = Loss::Outputs(OutputLoss::new(kind, &LEVELS, 2));
-        Case::new(shape(2 * kind.columns(LEVELS.len())), 4, 6).with_loss(loss).check();
-    }
-}
-
 /// The table has one row for each symbol, and rows of the input after it are overwritten.
 #[test]
 fn a_learned_table_of_symbols() {
@@ -562,6 +548,20 @@ fn a_learned_table_of_symbols() {
     Case::of(of(shape(stack.clone(), None)), 5, 4, 4).check();
     Case::of(of(shape(stack.clone(), Some(3))), 4, 3, 3).check();
     Case::of(of(shape(stack, None)).every_step(), 4, 3, 12).check();
+}
+
+#[test]
+fn quantiles_and_distributions_of_two_horizons() {
+    let shape = |outputs| Architecture {
+        inputs: 2,
+        recurrent: vec![layer(Cell::Lstm, 4, 0.2, 0.0)],
+        dense: vec![dense(3, Activation::Tanh, 0.2), dense(outputs, Activation::Linear, 0.0)],
+        ..Architecture::default()
+    };
+    for kind in [OutputKind::Quantiles, OutputKind::Gaussian] {
+        let loss = Loss::Outputs(OutputLoss::new(kind, &LEVELS, 2));
+        Case::new(shape(2 * kind.columns(LEVELS.len())), 4, 6).with_loss(loss).check();
+    }
 }
 
 /// Truncated back-propagation: what the states before a chunk owe to the parameters is left out.

@@ -135,19 +135,18 @@ impl Windows {
         Self { outputs, labels, ..self }
     }
 
-    /// The labels, to put them into another order.
-    pub fn labels_mut(&mut self) -> &mut [f32] {
-        &mut self.labels
+    /// Gives each window the labels and the weight of the one at its place in `order`.
+    pub fn reorder_labels(&mut self, order: &[usize]) {
+        assert_eq!(order.len(), self.len(), "one place for each window");
+        let (mut labels, mut weights) = (Vec::new(), Vec::new());
+        self.gather_labels(order, &mut labels);
+        self.gather_weights(order, &mut weights);
+        (self.labels, self.weights) = (labels, weights);
     }
 
     /// How much each window counts; none where all count the same.
     pub fn weights(&self) -> &[f32] {
         &self.weights
-    }
-
-    /// The weights, to put them into another order.
-    pub fn weights_mut(&mut self) -> &mut [f32] {
-        &mut self.weights
     }
 
     /// Says how much each window counts; no weights: all count the same. Windows are added before.

@@ -29,8 +29,8 @@ pub(super) struct Fit {
 pub(super) fn fit(
     mut section: Section<'_>,
     target: &Target,
-    state: StateRule,
     outputs: &OutputsConfig,
+    state: StateRule,
 ) -> Fit {
     let seed = section.count("seed", 0, i64::MAX as usize);
     let mut recipe = Recipe {

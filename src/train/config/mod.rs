@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use config::{File, FileFormat, Value};
 
 use self::fit::{Fit, fit};
-use self::network::{Layers, network};
+use self::network::{Network, network};
 pub use self::outputs::OutputsConfig;
 use self::schedule::{Schedule, schedule};
 pub use self::window::ScalerPer;
@@ -226,9 +226,9 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
     let columns = features.len() + statics.as_ref().map_or(0, |statics| statics.names.len());
     let mut of_forecast = root.section("forecast");
     let wanted = (outputs::levels(&mut of_forecast), further_horizons);
-    let Layers { architecture, state, embedding, outputs } =
+    let Network { architecture, state, embedding, outputs } =
         network(root.section("network"), columns, &target, wanted);
-    let Fit { recipe, work, logs } = fit(root.section("fit"), &target, state, &outputs);
+    let Fit { recipe, work, logs } = fit(root.section("fit"), &target, &outputs, state);
     data.spill = Some(SpillRule { folder: work.clone(), bytes_max: memory_bytes_max });
     let (seeds, folds) = {
         let mut section = root.section("evaluate");

@@ -21,10 +21,10 @@ const ACTIVATIONS: [(&str, Activation); 4] = [
 ];
 
 /// What the section says.
-pub(super) struct Layers {
+pub(super) struct Network {
     pub(super) architecture: Architecture,
     pub(super) state: StateRule,
-    /// How many values a learned table of symbols has, which are inputs as well.
+    /// Columns of a learned table of symbols; 0: none.
     pub(super) embedding: usize,
     pub(super) outputs: OutputsConfig,
 }
@@ -36,7 +36,7 @@ pub(super) fn network(
     inputs: usize,
     target: &Target,
     wanted: (Vec<f64>, Vec<usize>),
-) -> Layers {
+) -> Network {
     // A symbol may have as many static columns.
     const EMBEDDING_MAX: usize = SYMBOL_COLUMNS_MAX / 2;
     let convolution = convolution(section.section("convolution"));
@@ -79,7 +79,7 @@ pub(super) fn network(
     section.finish();
     let inputs = inputs + embedding;
     let architecture = Architecture { inputs, convolution, recurrent, attention, dense };
-    Layers { architecture, state, embedding, outputs }
+    Network { architecture, state, embedding, outputs }
 }
 
 /// The convolution, where it has filters.

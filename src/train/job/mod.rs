@@ -192,8 +192,9 @@ impl Job {
         let (pace, recipe) = (recipe.pace(), recipe.fixed());
         let names: Vec<&str> = self.history.series.iter().map(|s| s.symbol.as_str()).collect();
         let read = (&self.history.data_sha256, names, &data.file, data.time_unit, step);
-        let labelled = (window_steps, features, scaler, target, horizon_steps, split);
-        let labelled = (labelled, self.config.window_stride, &self.config.outputs);
+        let outputs = &self.config.outputs;
+        let labelled = (window_steps, features, scaler, target, horizon_steps, outputs, split);
+        let labelled = (labelled, self.config.window_stride);
         let version = env!("CARGO_PKG_VERSION");
         let symbols = (&self.config.statics, self.config.embedding, self.config.scaler_per);
         let text = format!(
