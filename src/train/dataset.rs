@@ -311,9 +311,6 @@ impl Dataset {
         let mut training = part(0, training)?;
         let (validation, test) = (part(1, validation)?, part(2, test)?);
         training.weigh(history, &config.recipe.weights);
-        for (at, part) in [&mut training, &mut validation, &mut test].into_iter().enumerate() {
-            part.add_labels(&further, at)?;
-        }
         let sequences = is_carried.then(|| {
             let mut sequences = Sequences::new(plan.width()).with_symbols(symbols.clone());
             let all = |rows: &Rows| rows.among_all(&(0..rows.count));
@@ -336,7 +333,6 @@ impl Dataset {
             training_span,
             distribution,
             out_of_range: tally.finish(),
-            further,
             first_steps: rows.iter().map(|rows| rows.first_step).collect(),
             spill: history.spill().cloned(),
             further,
@@ -425,25 +421,6 @@ impl Part {
             })
             .collect();
         self.windows.set_weights(rule.of(&weighed));
-    }
-
-    /// Puts a label for each further horizon behind that of the first; `at` is its place among the
-    /// parts.
-    fn add_labels(&mut self, further: &[FurtherTarget], at: usize) -> Result<(), ScalerError> {
-        if further.is_empty() {
-            return Ok(());
-        }
-        let mut columns = vec![self.windows.labels().to_vec()];
-        for target in further {
-            let scaler = target.target_scaler.single()?;
-            let label = |truth| scaler.apply(truth) as f32;
-            columns.push(target.examples[at].truths().map(label).collect());
-        }
-        let windows = 0..self.windows.len();
-        let labels = windows.flat_map(|window| columns.iter().map(move |labels| labels[window]));
-        let labels = labels.collect();
-        self.windows = std::mem::take(&mut self.windows).with_labels(columns.len(), labels);
-        Ok(())
     }
 
     /// When the first and the last of its forecasts are made; `None` without any.
@@ -625,16 +602,15 @@ fn with_further_labels(
     if further.is_empty() {
         return Ok(windows);
     }
-    let scalers: Vec<SingleScaler> =
-        further.iter().map(|target| target.target_scaler.single()).collect::<Result<_, _>>()?;
-    let mut labels = Vec::with_capacity(windows.len() * (1 + further.len()));
-    for (at, first) in windows.labels().iter().enumerate() {
-        labels.push(*first);
-        for (target, scaler) in further.iter().zip(&scalers) {
-            labels.push(scaler.apply(target.examples[part].at(at).truth) as f32);
-        }
+    let mut columns = vec![windows.labels().to_vec()];
+    for target in further {
+        let scaler = target.target_scaler.single()?;
+        let label = |truth| scaler.apply(truth) as f32;
+        columns.push(target.examples[part].truths().map(label).collect());
     }
-    Ok(windows.with_labels(1 + further.len(), labels))
+    let each = (0..windows.len()).flat_map(|at| columns.iter().map(move |labels| labels[at]));
+    let labels = each.collect();
+    Ok(windows.with_labels(columns.len(), labels))
 }
 
 /// The distribution of the rows of one part.
