@@ -49,8 +49,8 @@ impl Windows {
         self
     }
 
-    /// Says that the rows from `first` on, up to those of the next call, are of a series. Not needed
-    /// where rows are pushed, or without columns of the symbol.
+    /// Says that the rows from `first` on, up to those of the next call, are of a series. Not
+    /// needed where rows are pushed, or without columns of the symbol.
     pub fn mark_series(&mut self, first: usize, series: usize) {
         self.stretches.push((first, series));
     }
