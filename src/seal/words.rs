@@ -112,11 +112,11 @@ pub fn inspect_json(bundle: &Bundle, folder: &str, graph: &GraphWords) -> Value 
 }
 
 fn forecasts(manifest: &Manifest) -> String {
-    let (target, steps) = (manifest.target.kind.label(), manifest.horizon_steps);
-    let mut words = format!("{target} over {steps} step(s)");
-    for further in manifest.outputs.iter().skip(1) {
-        words += &format!(" and {}", further.horizon_steps);
-    }
+    let target = manifest.target.kind.label();
+    let further = manifest.outputs.iter().skip(1).map(|output| output.horizon_steps);
+    let horizons = std::iter::once(manifest.horizon_steps).chain(further);
+    let horizons: Vec<_> = horizons.map(|steps| steps.to_string()).collect();
+    let mut words = format!("{target} over {} step(s)", horizons.join(" and "));
     if let Some(levels) = manifest.outputs.first().map(|output| &output.levels[..])
         && !levels.is_empty()
     {

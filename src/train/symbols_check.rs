@@ -94,7 +94,8 @@ fn the_table_has_the_columns_that_the_network_read() {
         let mut windows = Windows::new(4, 6, 1);
         for (at, example) in part.examples.iter().enumerate() {
             let columns = &table.symbols[&history.series[example.series].symbol];
-            let rows = part.windows.window(at).chunks_exact(2);
+            let window = part.windows.window(at);
+            let rows = window.chunks_exact(2);
             let rows: Vec<f32> = rows.flat_map(|row| [row, columns].concat()).collect();
             let first = windows.push_rows(&rows);
             windows.push_window(first, &[0.0]);
@@ -129,7 +130,7 @@ fn each_symbol_is_scaled_by_its_own_training_rows() {
         let mut closes = Vec::new();
         for (at, example) in dataset.training.examples.iter().enumerate() {
             if example.series == series {
-                closes.extend_from_slice(dataset.training.windows.window(at));
+                closes.extend_from_slice(&dataset.training.windows.window(at));
             }
         }
         let low = closes.iter().copied().fold(f32::INFINITY, f32::min);

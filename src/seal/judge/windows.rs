@@ -49,8 +49,8 @@ impl Windows {
         self
     }
 
-    /// Says that the rows from `first` on, up to those of the next call, are of a series. Not needed
-    /// where rows are pushed, or without columns of the symbol.
+    /// Says that the rows from `first` on, up to those of the next call, are of a series. Not
+    /// needed where rows are pushed, or without columns of the symbol.
     pub fn mark_series(&mut self, first: usize, series: usize) {
         self.stretches.push((first, series));
     }
@@ -131,7 +131,7 @@ impl Windows {
     /// The same windows with these labels `[n, K]` in the place of theirs.
     #[must_use]
     pub fn with_labels(self, outputs: usize, labels: Vec<f32>) -> Self {
-        assert_eq!(labels.len(), self.starts.len() * outputs, "labels of all windows");
+        assert_eq!(labels.len(), self.len() * outputs, "labels of all windows");
         Self { outputs, labels, ..self }
     }
 
