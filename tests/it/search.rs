@@ -146,6 +146,16 @@ fn a_search_that_was_stopped_gives_the_bytes_of_one_that_was_not() {
         assert!(bytes(&case.path(&folder)) == bytes(&case.path("whole")), "{stop}");
     }
 
+    // Stopped before the test part.
+    let mut observer = |event: Event<'_>| match event {
+        Event::Untouched { .. } => Wish::Stop,
+        _ => Wish::GoOn,
+    };
+    let folder = case.path("chosen");
+    let chosen = case.search().run(&folder, runtime(), &mut observer).unwrap();
+    assert_eq!((chosen.result, chosen.trials), (None, whole.trials.clone()));
+    assert!(!folder.join(RESULT_FILE).exists());
+
     // What is judged is not judged again.
     let (again, untouched) = case.run("whole", |_| panic!("a trial begins"));
     assert_eq!((again.result, untouched), (whole.result, Vec::new()));

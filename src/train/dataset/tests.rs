@@ -93,6 +93,31 @@ fn a_history_without_a_test_part_has_the_parts_before_it() {
 }
 
 #[test]
+fn the_newest_rows_alone_are_divided_and_the_test_part_may_have_a_date() {
+    let day = |day: i64| UnixNanos::from_nanos(day * 86_400_000_000_000);
+    let whole = history(vec![series("A", 101, 1, wavy)]);
+    let of = |split: &str| {
+        let config = config(&format!("[window]\nsteps = 4\n[split]\n{split}\n"));
+        Dataset::new(&whole, &config).unwrap()
+    };
+    let counts = |dataset: &Dataset| {
+        let parts = [&dataset.training, &dataset.validation, &dataset.test];
+        parts.map(|part| part.examples.len())
+    };
+    // Of 50 rows 32, 8 and 10; each part loses W - 1 rows and the horizon.
+    let newest = of("newest = '50'");
+    assert_eq!((counts(&newest), newest.training_span), ([28, 4, 6], (day(51), day(82))));
+    assert_eq!(newest.training.examples.at(0).as_of, day(54));
+    // Of 30 days 19, 5 and 6.
+    assert_eq!(of("newest = '30d'").training_span, (day(71), day(89)));
+    assert_eq!(counts(&of("newest = '5y'")), counts(&of("")), "there are no more");
+    // 1970-03-12 is day 70: 69 rows before it, of which 55 are for training.
+    let dated = of("test_from = '1970-03-12'");
+    assert_eq!((counts(&dated), dated.training_span), ([51, 10, 27], (day(1), day(55))));
+    assert_eq!(dated.test.examples.at(0).as_of, day(73));
+}
+
+#[test]
 fn shuffled_labels_leave_rows_and_truths_as_they_are() {
     let config = config("[window]\nsteps = 4\n");
     let honest = Dataset::new(&history(vec![series("A", 201, 1, wavy)]), &config).unwrap();

@@ -120,7 +120,7 @@ pub enum Wish {
     Stop,
 }
 
-/// Told of all progress; asked before each trial.
+/// Told of all progress; asked before each trial, and before the test part is judged.
 pub type Observer<'o> = dyn FnMut(Event<'_>) -> Wish + 'o;
 
 /// What a run of a search has come to.
@@ -201,7 +201,9 @@ impl Search {
         }
         let tried = self.try_all(&mut record, observer)?;
         let (mut result, mut bundle) = (None, None);
-        if let Some((winner, is_cut)) = tried {
+        if let Some((winner, is_cut)) = tried
+            && observer(Event::Untouched { trial: winner }) != Wish::Stop
+        {
             let (found, trained) = self.untouched(&record, winner, is_cut, observer)?;
             record::write(folder, WINNER_FILE, self.winner(winner, &found)?.as_bytes())?;
             let page = page::page(self, record.trials(), &found);
@@ -320,7 +322,13 @@ impl Search {
         let chosen = of(winner).ok_or_else(|| self.no_trial(record))?;
         let beside = of(1).filter(|base| base.rung == chosen.rung && base.figures.is_some());
         let (trained, dataset, history) = self.fit_whole(winner, observer)?;
-        let other = if winner == 1 { None } else { Some(self.fit_whole(1, observer)?) };
+        let other = match winner {
+            1 => None,
+            _ => {
+                observer(Event::Untouched { trial: 1 });
+                Some(self.fit_whole(1, observer)?)
+            }
+        };
         let failed: std::collections::BTreeSet<usize> = record
             .trials()
             .iter()
@@ -356,7 +364,6 @@ impl Search {
         trial: usize,
         observer: &mut Observer<'_>,
     ) -> Result<(Trained, Dataset, History), SearchError> {
-        observer(Event::Untouched { trial });
         let config = load_with(&self.settings.base, &self.trials[trial - 1].changes)?;
         let (config, history, dataset) = self.judge.whole(&config)?;
         let models = config.models_root.join(&config.name);
