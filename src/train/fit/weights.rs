@@ -77,10 +77,10 @@ impl WeightRule {
                 weight *= factor;
             }
             if self.balances_classes {
-                weight /= classes.share(is_event(example));
+                weight /= classes.share(&is_event(example));
             }
             if self.balances_symbols {
-                weight /= symbols.share(example.symbol);
+                weight /= symbols.share(&example.symbol);
             }
             weight
         };
@@ -108,8 +108,8 @@ impl<T: Ord> Shares<T> {
     }
 
     /// The share of a value that occurs.
-    fn share(&self, value: T) -> f64 {
-        let count = self.counts.get(&value).copied().unwrap_or(self.total);
+    fn share(&self, value: &T) -> f64 {
+        let count = self.counts.get(value).copied().unwrap_or(self.total);
         count as f64 / self.total as f64
     }
 }
