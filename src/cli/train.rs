@@ -38,8 +38,8 @@ const EXIT_BY_SIGNAL: i32 = 130;
                   config/train/default.toml.\n\n\
                   Ctrl-C seals the best epoch so far, and --resume goes on from the last one; a \
                   second Ctrl-C ends at once.\n\n\
-                  Exit code 0: sealed. 75: the bundle or the report cannot be written, or there \
-                  is no epoch to seal. 78: the configuration, the history or the checkpoint \
+                  Exit code 0: sealed. 75: the bundle, the report or a log cannot be written, or \
+                  there is no epoch to seal. 78: the configuration, the history or the checkpoint \
                   cannot be used. 130: ended by a second Ctrl-C.\n\n\
                   Example: tickcast train -c config/train/aapl.toml"
 )]
