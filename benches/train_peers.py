@@ -17,10 +17,10 @@ epoch: the seed model (LSTM 64, LSTM 32, Dense 16, Dense 1; no recurrent dropout
 frameworks have no fused kernel) on 2,048 windows of 30 x 3 noise in batches of 64.
 
 Every fit is a process of its own, one at a time, and they take turns, so that other work on the
-machine falls on all. All may use every core. `whole run` is the time of the process, and `memory`
-its largest resident set. tickcast reads a CSV file, computes features, judges the model beside its
-baselines and proves the sealed bundle; Keras and PyTorch begin with scaled rows in a file of numpy
-and end with their forecasts.
+machine falls on all. All may use every core. `whole run` is the time of the process on the clock,
+`processor time` that of all cores, and `memory` its largest resident set. tickcast reads a CSV file,
+computes features, judges the model beside its baselines and proves the sealed bundle; Keras and
+PyTorch begin with scaled rows in a file of numpy and end with their forecasts.
 
 Variables: BENCH (what to measure, `tasks`), BENCH_PEERS (`keras,torch`), BENCH_TASKS (all three),
 BENCH_SEEDS (5), BENCH_EPOCHS (at most so many), BENCH_ROWS (`200000,1000000,10000000`), TICKCAST (a
@@ -144,8 +144,8 @@ def tasks(folder):
     table(heads, rows)
     if not beside:
         return
-    heads = ["tickcast beside", "", "validation", "test", "epoch", "whole run", "memory"]
-    table(heads, beside)
+    ratios = ["epoch", "whole run", "processor time", "memory"]
+    table(["tickcast beside", "", "validation", "test", *ratios], beside)
 
 
 def turn(folder, laid, made, names, seed):
@@ -189,7 +189,7 @@ def differences(ours, theirs, digits):
             half = STUDENT[len(gaps) - 2] * statistics.stdev(gaps) / math.sqrt(len(gaps))
             cell += f", {mean - half:+.{digits}f} to {mean + half:+.{digits}f}"
         cells.append(cell)
-    for cost in (epoch_seconds, run_seconds, memory_mb):
+    for cost in (epoch_seconds, run_seconds, processor_seconds, memory_mb):
         cells.append(f"{cost(ours) / cost(theirs):.2f}")
     return cells
 
@@ -441,6 +441,7 @@ def measure(command, folder):
         "first_seconds": ends[0],
         "epoch_seconds": between,
         "seconds": seconds,
+        "processor_seconds": usage.ru_utime + usage.ru_stime,
         # Linux counts in kilobytes.
         "memory": usage.ru_maxrss / 1024,
     }
@@ -465,7 +466,7 @@ def built(command):
 
 # --------------------------------------------------------------------------------- words and tables
 
-COSTS = ["epoch, median", "whole run, median", "memory"]
+COSTS = ["epoch, median", "whole run, median", "processor time, median", "memory"]
 
 
 def epoch_seconds(runs):
@@ -476,6 +477,10 @@ def run_seconds(runs):
     return statistics.median(run["seconds"] for run in runs)
 
 
+def processor_seconds(runs):
+    return statistics.median(run["processor_seconds"] for run in runs)
+
+
 def memory_mb(runs):
     return max(run["memory"] for run in runs)
 
@@ -484,13 +489,15 @@ def costs(runs):
     return [
         f"{epoch_seconds(runs):.3f} s",
         f"{run_seconds(runs):.1f} s",
+        f"{processor_seconds(runs):.1f} s",
         f"{memory_mb(runs):,.0f} MB",
     ]
 
 
 def summary(run):
     found = ", ".join(f"{part} {value:.6f}" for part, value in run.get("figures", {}).items())
-    costs_of_one = f"{run['epochs']} epochs, {run['seconds']:.1f} s, {run['memory']:.0f} MB"
+    costs_of_one = f"{run['epochs']} epochs, {run['seconds']:.1f} s"
+    costs_of_one += f" ({run['processor_seconds']:.1f} s), {run['memory']:.0f} MB"
     return f"{found}, {costs_of_one}" if found else costs_of_one
 
 
