@@ -82,9 +82,9 @@ pub(super) struct TrainArgs {
 }
 
 pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
-    let TrainArgs { config, models, seed, seeds, version, resume, start, learning_rate, search: _ } =
-        args;
-    // Without it there is a search, which another module runs.
+    // A search is what another module runs.
+    let TrainArgs { config, models, seed, seeds, version, resume, start, learning_rate, .. } = args;
+    // Only a search needs none.
     let config = config.unwrap_or_default();
     let mut config = config::load(&config).map_err(Exit::because(Failure::Configuration))?;
     config.start.from = start.unwrap_or(config.start.from);

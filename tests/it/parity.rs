@@ -482,7 +482,7 @@ fn stored_states_that_are_damaged_or_foreign_are_told_by_name() {
         damaged[index] ^= 0x10;
         let expected = match index {
             0..4 => StateError::Foreign,
-            4..6 => StateError::Version(6 ^ if index == 4 { 0x10 } else { 0x1000 }),
+            4..6 => StateError::Version(7 ^ if index == 4 { 0x10 } else { 0x1000 }),
             _ => StateError::Damaged,
         };
         assert_eq!(codec.decode(&damaged), Err(expected), "byte {index}");
