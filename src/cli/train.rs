@@ -82,8 +82,8 @@ pub(super) struct TrainArgs {
 }
 
 pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
-    let TrainArgs { config, models, seed, seeds, version, resume, start, learning_rate, search: _ } =
-        args;
+    let learning_rate = args.learning_rate;
+    let TrainArgs { config, models, seed, seeds, version, resume, start, .. } = args;
     // Without it there is a search, which another module runs.
     let config = config.unwrap_or_default();
     let mut config = config::load(&config).map_err(Exit::because(Failure::Configuration))?;

@@ -52,7 +52,8 @@ impl Job {
         let version = version(&config)?;
         let label = config.target.label();
         let features = RawFeatures::new(&config.features, &config.extra_fields, label)?;
-        // A bundle that the fit starts from has no table of symbols, so the history changes nothing.
+        // A bundle that the fit starts from has no table of symbols, so the history changes
+        // nothing.
         let planned = Network::new(config.architecture.clone())?;
         let start = start::take(&mut config, &planned)?;
         let (rule, calendar) = (&config.step_rule, &config.calendar);
