@@ -51,7 +51,7 @@ fn lines(epochs: usize) {
     let mut architecture = Architecture::tutorial(FEATURES);
     architecture.recurrent.iter_mut().for_each(|layer| layer.recurrent_dropout = 0.0);
     let network = Network::new(architecture).expect("the tutorial's shape is valid");
-    let recipe = Recipe { epochs, patience: epochs, ..Recipe::default() };
+    let recipe = Recipe { epochs, patience: epochs, lanes: 2, ..Recipe::default() };
     let mut last = Instant::now();
     let mut observer = |progress: Progress| {
         if let Progress::Epoch(_) = progress {

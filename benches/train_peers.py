@@ -13,14 +13,14 @@ Runtime on these windows, and counts, ranges and errors must be those of their m
 sizes: made-up minutes of ten symbols with calm and wild hours, 30 steps of 5 features, LSTM 16,
 batches of 256, and BENCH_EPOCHS epochs (2). Above 1,000,000 rows tickcast is alone.
 
-epoch: the seed model (LSTM 64, LSTM 32, Dense 16, Dense 1; no recurrent dropout, for which the
-frameworks have no fused kernel) on 2,048 windows of 30 x 3 noise in batches of 64.
+epoch: the seed model (LSTM 64, LSTM 32, Dense 16, Dense 1) without recurrent dropout, on 2,048
+windows of 30 x 3 noise in batches of 64.
 
 Every fit is a process of its own, one at a time, and they take turns, so that other work on the
-machine falls on all. All may use every core. `whole run` is the time of the process, and `memory`
-its largest resident set. tickcast reads a CSV file, computes features, judges the model beside its
-baselines and proves the sealed bundle; Keras and PyTorch begin with scaled rows in a file of numpy
-and end with their forecasts.
+machine falls on all. All may use every core. `whole run` is the time of the process on the clock,
+`processor time` that of all cores, and `memory` its largest resident set. tickcast reads a CSV
+file, computes features, judges the model beside its baselines and proves the sealed bundle; Keras
+and PyTorch begin with scaled rows in a file of numpy and end with their forecasts.
 
 Variables: BENCH (what to measure, `tasks`), BENCH_PEERS (`keras,torch`), BENCH_TASKS (all three),
 BENCH_SEEDS (5), BENCH_EPOCHS (at most so many), BENCH_ROWS (`200000,1000000,10000000`), TICKCAST (a
@@ -144,8 +144,8 @@ def tasks(folder):
     table(heads, rows)
     if not beside:
         return
-    heads = ["tickcast beside", "", "validation", "test", "epoch", "whole run", "memory"]
-    table(heads, beside)
+    ratios = ["epoch", "whole run", "processor time", "memory"]
+    table(["tickcast beside", "", "validation", "test", *ratios], beside)
 
 
 def turn(folder, laid, made, names, seed):
@@ -189,7 +189,7 @@ def differences(ours, theirs, digits):
             half = STUDENT[len(gaps) - 2] * statistics.stdev(gaps) / math.sqrt(len(gaps))
             cell += f", {mean - half:+.{digits}f} to {mean + half:+.{digits}f}"
         cells.append(cell)
-    for cost in (epoch_seconds, run_seconds, memory_mb):
+    for cost in (epoch_seconds, run_seconds, processor_seconds, memory_mb):
         cells.append(f"{cost(ours) / cost(theirs):.2f}")
     return cells
 
@@ -258,7 +258,7 @@ def write_csv(series, path):
 
 def size_configuration(path):
     laid = independent.configuration(ROOT / "config/train/stocks-volatility.toml")
-    laid["model"]["name"] = "sizes"
+    laid["model"]["name"] = f"rows-{path.stem}"
     laid["data"].update(path=str(path), columns="", symbols=[])
     laid["step"]["interval_seconds"] = 60
     laid["window"]["features"] = [
@@ -412,12 +412,13 @@ def fit_by_peer(folder, laid, made, peer, seed):
 
 def measure(command, folder):
     """Runs a process that says `epoch` at the end of each one, and measures it."""
-    errors, lines = folder / "errors", folder / "lines"
+    errors, lines, used = folder / "errors", folder / "lines", folder / "used"
+    launch = [sys.executable, "-I", "-S", str(ROOT / "benches/peers/launch.py"), str(used)]
     tells_by_stderr = command[1:2] == ["train"]
     start = time.monotonic()
     with open(errors if not tells_by_stderr else lines, "w") as other:
         process = subprocess.Popen(
-            command,
+            launch + command,
             stdout=other if tells_by_stderr else subprocess.PIPE,
             stderr=subprocess.PIPE if tells_by_stderr else other,
             text=True,
@@ -428,12 +429,11 @@ def measure(command, folder):
                 ends.append(time.monotonic() - start)
             else:
                 told.append(line)
-        _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - start
-    if status != 0 or not ends:
-        code = os.waitstatus_to_exitcode(status)
+        process.wait()
+    code, seconds, processor_seconds, kilobytes = map(float, used.read_text().split())
+    if code != 0 or not ends:
         words = "".join(told) if tells_by_stderr else errors.read_text()
-        sys.exit(f"{' '.join(command)}: exit {code} after {len(ends)} epochs\n{words[-2000:]}")
+        sys.exit(f"{' '.join(command)}: exit {code:.0f} after {len(ends)} epochs\n{words[-2000:]}")
     # The first epoch holds what comes before it, unless it is the only one.
     between = [later - before for before, later in zip(ends, ends[1:])] or ends
     return {
@@ -441,8 +441,8 @@ def measure(command, folder):
         "first_seconds": ends[0],
         "epoch_seconds": between,
         "seconds": seconds,
-        # Linux counts in kilobytes.
-        "memory": usage.ru_maxrss / 1024,
+        "processor_seconds": processor_seconds,
+        "memory": kilobytes / 1024,
     }
 
 
@@ -465,7 +465,7 @@ def built(command):
 
 # --------------------------------------------------------------------------------- words and tables
 
-COSTS = ["epoch, median", "whole run, median", "memory"]
+COSTS = ["epoch, median", "whole run, median", "processor time, median", "memory"]
 
 
 def epoch_seconds(runs):
@@ -476,6 +476,10 @@ def run_seconds(runs):
     return statistics.median(run["seconds"] for run in runs)
 
 
+def processor_seconds(runs):
+    return statistics.median(run["processor_seconds"] for run in runs)
+
+
 def memory_mb(runs):
     return max(run["memory"] for run in runs)
 
@@ -484,13 +488,15 @@ def costs(runs):
     return [
         f"{epoch_seconds(runs):.3f} s",
         f"{run_seconds(runs):.1f} s",
+        f"{processor_seconds(runs):.1f} s",
         f"{memory_mb(runs):,.0f} MB",
     ]
 
 
 def summary(run):
     found = ", ".join(f"{part} {value:.6f}" for part, value in run.get("figures", {}).items())
-    costs_of_one = f"{run['epochs']} epochs, {run['seconds']:.1f} s, {run['memory']:.0f} MB"
+    costs_of_one = f"{run['epochs']} epochs, {run['seconds']:.1f} s"
+    costs_of_one += f" ({run['processor_seconds']:.1f} s), {run['memory']:.0f} MB"
     return f"{found}, {costs_of_one}" if found else costs_of_one
 
 

@@ -56,7 +56,7 @@ def main():
 def network(task):
     layers = [keras.Input((task.steps, task.rows.shape[1]))]
     for at, lstm in enumerate(task.lstm):
-        # With a recurrent dropout Keras draws a mask for each gate, and has no fused kernel.
+        # With a recurrent dropout Keras draws a mask for each gate.
         layers.append(
             keras.layers.LSTM(
                 lstm["units"],

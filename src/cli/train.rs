@@ -46,8 +46,8 @@ const EXIT_BY_SIGNAL: i32 = 130;
                   config/search/default.toml has the keys, docs/search.md how to read the result. \
                   Ctrl-C ends a search after the trial at work; the same command goes on with the \
                   others.\n\n\
-                  Exit code 0: sealed. 75: the bundle or the report cannot be written, or there \
-                  is no epoch to seal. 78: the configuration, the history or the checkpoint \
+                  Exit code 0: sealed. 75: the bundle, the report or a log cannot be written, or \
+                  there is no epoch to seal. 78: the configuration, the history or the checkpoint \
                   cannot be used. 130: ended by a second Ctrl-C.\n\n\
                   Example: tickcast train -c config/train/aapl.toml"
 )]

@@ -55,3 +55,44 @@ pub(super) fn of_other_runtime(model: &Manifest, mode: Mode, runs: Rounding) -> 
     };
     others.map(predecessor).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::core::features::{ColumnRange, Scaler};
+    use crate::engine::model::Draft;
+    use crate::engine::test_support::{NullRuntime, Weights, draft_for, manifest};
+
+    /// A version in which symbol `A` has a scaler of its own.
+    fn version(version: &str, most: f64) -> Draft {
+        let range = |feature: &str, min, max| ColumnRange { feature: feature.into(), min, max };
+        let columns = vec![range("close", 0.0, most), range("change", -0.5, 0.5)];
+        let scaler = Scaler::Minmax { low: -1.0, high: 1.0, columns };
+        let symbols = BTreeMap::from([("A".to_owned(), Vec::new())]);
+        let table = SymbolTable::new(Vec::new(), 0, symbols, Vec::new())
+            .with_scalers(BTreeMap::from([("A".to_owned(), scaler)]));
+        let mut manifest = manifest(&[Mode::Full, Mode::Sliding]);
+        manifest.version = version.to_owned();
+        draft_for(manifest, Weights::default(), Some(table))
+    }
+
+    #[test]
+    fn rows_of_scalers_of_symbols_are_worth_something_where_their_table_is_there() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = version("1", 100.0).seal(root.path(), &NullRuntime).unwrap();
+        let new = version("2", 400.0).into_bundle().unwrap();
+        let found = || predecessors(root.path(), new.manifest());
+        assert_eq!(found().len(), 2 * Rounding::ALL.len(), "each mode by each runtime");
+        let rescaled = |old: &Predecessor| matches!(old.heritage, Heritage::Rescaled { .. });
+        assert!(found().iter().all(rescaled));
+        // A table that the manifest does not speak of is none.
+        std::fs::write(folder.join("symbols.json"), "{}").unwrap();
+        let nothing = |old: &Predecessor| matches!(old.heritage, Heritage::Nothing { .. });
+        assert!(found().iter().all(nothing));
+        let same = version("3", 100.0).into_bundle().unwrap();
+        let rows = |old: &Predecessor| matches!(old.heritage, Heritage::Rows);
+        assert!(predecessors(root.path(), same.manifest()).iter().all(rows), "the same scalers");
+    }
+}

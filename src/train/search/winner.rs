@@ -114,7 +114,7 @@ mod tests {
         std::fs::write(there.path().join("winner.toml"), &text).unwrap();
         let found = load(&there.path().join("winner.toml")).unwrap();
         let mut expected = load(&here.path().join("train.toml")).unwrap();
-        expected.architecture.lstm[0].units = 12;
+        expected.architecture.recurrent[0].units = 12;
         expected.recipe.learning_rate = 1e-7;
         expected.window_steps = 9;
         assert_eq!(found, expected, "{text}");

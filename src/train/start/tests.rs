@@ -1,19 +1,18 @@
 //! Export and back, and every difference by its name.
 
 use super::super::config;
-use super::super::network::{Activation, Architecture, DenseShape, LstmShape};
+use super::super::network::{Activation, Architecture, DenseShape, RecurrentShape};
 use super::super::random::{Purpose, Random};
 use super::*;
 use crate::engine::test_support;
 
 fn architecture(units: usize, attention: Option<usize>) -> Architecture {
-    let lstm = |units| LstmShape { units, recurrent_dropout: 0.0, dropout: 0.0 };
-    let dense = |units, activation| DenseShape { units, activation, dropout: 0.0 };
     Architecture {
         inputs: 3,
-        lstm: vec![lstm(units), lstm(4)],
+        recurrent: vec![RecurrentShape::lstm(units), RecurrentShape::gru(4)],
         attention,
-        dense: vec![dense(3, Activation::Relu), dense(1, Activation::Tanh)],
+        dense: vec![DenseShape::new(3, Activation::Relu), DenseShape::new(1, Activation::Tanh)],
+        ..Architecture::default()
     }
 }
 
@@ -75,7 +74,7 @@ fn what_differs_is_named_all_at_once() {
     config.features[0] = "change".to_owned();
     config.window_steps = 20;
     config.horizon_steps = 2;
-    config.architecture.lstm[0].units = 16;
+    config.architecture.recurrent[0].units = 16;
     let network = Network::new(config.architecture.clone()).unwrap();
     let error = take(&mut config, &network).unwrap_err().to_string();
     for expected in [
