@@ -31,8 +31,8 @@ fn main() {
     let epochs = if arguments.iter().any(|a| a == "--test") { 2 } else { 16 };
     let training = noise(WINDOWS, 1);
     let validation = noise(1, 2);
-    for dropout in [false] {
-        for lanes in [std::env::var("LANES").unwrap().parse::<usize>().unwrap()] {
+    for dropout in [false, true] {
+        for lanes in [1, 2] {
             let seconds = epoch_seconds(dropout, lanes, epochs, &training, &validation);
             let [low, median, high] =
                 [0, seconds.len() / 2, seconds.len() - 1].map(|at| seconds[at] * 1e3);
