@@ -44,7 +44,7 @@ class Pins(Case):
         lists = sorted([*REPOSITORY.glob("tests/*/requirements.txt"),
                         *DEPLOY.glob("*/requirements.txt"),
                         *REPOSITORY.glob("benches/requirements-*.txt")])
-        self.assertEqual(len(lists), 6)
+        self.assertEqual(len(lists), 7)
         for file in lists:
             text = file.read_text()
             pins = re.findall(r"(?m)^([A-Za-z0-9._-]+)==(\S+)[^\n]*\\\n"
