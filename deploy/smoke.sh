@@ -43,8 +43,9 @@ smoke() {
 }
 
 # One epoch, whose bundle and report go away.
-sed -e "s|\"../../|\"$PWD/|" -e "s|^\[data\]|root = \"$work/models\"\n\n&|" config/train/aapl.toml >"$work/train.toml"
-printf '\n[fit]\nepochs_max = 1\n\n[report]\nfolder = "%s"\n' "$work/reports" >>"$work/train.toml"
+sed -e "s|\"../../|\"$PWD/|" -e "s|^\[data\]|root = \"$work/models\"\n\n&|" \
+  -e "s|^\[fit\]|&\nepochs_max = 1|" config/train/aapl.toml >"$work/train.toml"
+printf '\n[report]\nfolder = "%s"\n' "$work/reports" >>"$work/train.toml"
 
 smoke help ''
 smoke setup ''
