@@ -81,6 +81,9 @@ def configuration(path):
             if not known and value != laid[section].get(key):
                 raise ValueError(f"{path}: {section}.{key} is not written for the frameworks")
         laid.setdefault(section, {}).update(values)
+    # The frameworks get no schedule and no weights, and neither does the trainer.
+    for section in ("schedule", "weights"):
+        laid["fit"].pop(section, None)
     if laid["fit"]["loss"] == "auto":
         probability = is_probability(laid["target"])
         laid["fit"]["loss"] = "binary_cross_entropy" if probability else "mean_squared_error"

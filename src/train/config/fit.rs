@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::StateRule;
+use config::{File, FileFormat};
+
 use super::outputs::OutputsConfig;
 use super::start::{Start, start};
+use super::{DEFAULTS, StateRule};
 use crate::core::forecast::Target;
 use crate::ports::section::Section;
 use crate::train::fit::loss::Loss;
@@ -71,6 +73,7 @@ pub(super) fn fit(
 }
 
 /// `[fit.schedule]`.
+#[expect(clippy::cast_precision_loss, reason = "counts of epochs are far below 2^52")]
 fn schedule(mut section: Section<'_>, recipe: &Recipe) -> RateSchedule {
     let warm_up_epochs = section.count("warm_up_epochs", 0, EPOCHS_MAX);
     let kinds = ["constant", "step", "cosine", "plateau"];
@@ -82,16 +85,21 @@ fn schedule(mut section: Section<'_>, recipe: &Recipe) -> RateSchedule {
     let min_delta = section.number("min_delta", "at least 0", |delta| delta >= 0.0);
     let cooldown_epochs = section.count("cooldown_epochs", 0, EPOCHS_MAX);
     let floor = section.number("floor", "from 0 and below 1", |f| (0.0..1.0).contains(&f));
-    for (name, users) in [
-        ("factor", "step plateau"),
-        ("every_epochs", "step"),
-        ("epochs", "cosine"),
-        ("patience", "plateau"),
-        ("min_delta", "plateau"),
-        ("cooldown_epochs", "plateau"),
-        ("floor", "step cosine plateau"),
+    let defaults = File::from_str(DEFAULTS, FileFormat::Toml);
+    let defaults = config::Config::builder().add_source(defaults).build().ok();
+    let default = |name: &str| defaults.as_ref()?.get_float(&format!("fit.schedule.{name}")).ok();
+    for (name, value, users) in [
+        ("factor", factor, "step plateau"),
+        ("every_epochs", every_epochs as f64, "step"),
+        ("epochs", epochs as f64, "cosine"),
+        ("patience", patience as f64, "plateau"),
+        ("min_delta", min_delta, "plateau"),
+        ("cooldown_epochs", cooldown_epochs as f64, "plateau"),
+        ("floor", floor, "step cosine plateau"),
     ] {
-        if section.is_given(name) && !users.split(' ').any(|user| user == kind) {
+        // A file may repeat the defaults.
+        let is_said = section.is_given(name) && default(name) != Some(value);
+        if is_said && !users.split(' ').any(|user| user == kind) {
             let users = users.replace(' ', "` or `");
             section.problem(name, format_args!("is used where kind is `{users}` only"));
         }

@@ -160,6 +160,8 @@ fn a_fit_is_scheduled_weighed_and_logged_as_said() {
     let shape = RateShape::Step { every_epochs: 4, factor: 0.5 };
     assert_eq!(schedule(step), RateSchedule { warm_up_epochs: 2, shape, floor: 0.01 });
     // The rest of a hundred epochs, or so many.
+    let repeated = "factor = 0.1\nevery_epochs = 10\nepochs = 0\npatience = 10\nfloor = 0\n";
+    assert_eq!(schedule(repeated), RateSchedule::default(), "a file may repeat the defaults");
     let cosine = schedule("kind = 'cosine'\nwarm_up_epochs = 5\n").shape;
     assert_eq!(cosine, RateShape::Cosine { epochs: 95 });
     let cosine = schedule("kind = 'cosine'\nepochs = 30\n").shape;
