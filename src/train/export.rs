@@ -8,7 +8,7 @@
 //!   h1 c1 ───────────────────────┘
 //! ```
 //!
-//! A GRU stands where an LSTM does, with h alone.
+//! A GRU takes the place of an LSTM, with h alone.
 //!
 //! With attention, the states of the last recurrent layer after every step go through `MatMul`,
 //! `Add`, `Tanh`, `MatMul`, `Softmax` over T, `Mul` and `ReduceSum` to one `[B,H]`. A convolution

@@ -21,7 +21,7 @@ pub const SYMBOL_COLUMNS_MAX: usize = 256;
 /// The most symbols of a table.
 pub const SYMBOLS_MAX: usize = 100_000;
 
-/// `symbols.json` as it stands on disk.
+/// `symbols.json` as it is on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SymbolTable {

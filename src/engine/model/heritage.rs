@@ -13,7 +13,7 @@ pub enum Heritage {
     /// Features, their scaler and the steps are the same: rows are the rows that this model makes.
     Rows,
     /// The scaler is another one, or that of some symbols is: their rows are scaled back by the
-    /// old one and scaled anew. That is not exact to the last bit, so their windows are marked
+    /// old one and scaled again. That is not exact to the last bit, so their windows are marked
     /// until the last of these rows has left.
     Rescaled {
         /// The features with the scaler that the rows have.

@@ -10,7 +10,7 @@
 //! p -= rate sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon)
 //! ```
 //!
-//! so epsilon stands outside of the bias correction, as in Keras and unlike in the paper. Decay
+//! so epsilon is outside of the bias correction, as in Keras and unlike in the paper. Decay
 //! comes before the step, `p -= rate * decay * p`, as in Keras and PyTorch.
 //!
 //! Never: looks at the loss, changes the rate by itself or clips.

@@ -50,7 +50,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Hands out what stands behind so many parameters.
+    /// Lays out parameters behind so many others.
     pub(crate) fn behind(taken: usize) -> Self {
         Self { taken, ..Self::default() }
     }

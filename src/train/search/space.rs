@@ -30,7 +30,7 @@ const KEPT: [&str; 8] = [
 /// Draws of one trial before the space counts as exhausted.
 const DRAWS_MAX: usize = 1000;
 
-/// Digits of a number that is drawn from a range: nobody tells more of them apart.
+/// Significant digits of a number that is drawn from a range; more make no difference.
 const DIGITS: i32 = 4;
 
 /// A key and the values that it may have.
