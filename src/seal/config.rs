@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use config::{File, FileFormat, Value};
+use config::Value;
 
 use super::facts::LAYOUTS;
 use super::graph::Layout;
+use super::over_defaults;
 use super::scaling::{Whose, read_scaler};
 use super::sections::{
     CalendarChoice, DataConfig, STEPS_MAX, data, forecast, period_steps, step, unknown_field,
@@ -21,9 +22,7 @@ use crate::core::features::{RawFeatures, Scaler};
 use crate::core::forecast::{SignalThresholds, TARGET_KINDS, Target};
 use crate::core::step::StepRule;
 use crate::engine::model::manifest::{StepSpec, is_folder_name};
-use crate::ops::document::lines_of;
-use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
-use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
+use crate::ports::section::{Problems, Section};
 
 /// Every key with its default and what it means.
 pub const DEFAULTS: &str = include_str!("../../config/model/default.toml");
@@ -127,10 +126,7 @@ impl SealConfig {
 /// # Errors
 /// [`ConfigError`] with every problem found, or the parser's words where the file is no TOML.
 pub fn load(path: &Path) -> Result<SealConfig, ConfigError> {
-    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
-    let text = read_text(path, CONFIGURATION_BYTES_MAX)
-        .map_err(|error| refuse(vec![error.to_string()]))?;
-    read_in(&text, Some(folder_of(path))).map_err(refuse)
+    over_defaults::load(path, |text, folder| read_in(text, Some(folder)))
 }
 
 /// As [`load`], from the text of a file in `folder`.
@@ -138,18 +134,7 @@ pub fn load(path: &Path) -> Result<SealConfig, ConfigError> {
 /// # Errors
 /// As [`load`].
 pub fn read_in(text: &str, folder: Option<PathBuf>) -> Result<SealConfig, Vec<String>> {
-    let mut origins = Origins::new(folder);
-    for (key, line) in lines_of(text)? {
-        origins.note(&key, Place::Line(line));
-    }
-    let tree = config::Config::builder()
-        .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
-        .add_source(File::from_str(text, FileFormat::Toml))
-        .build()
-        .map_err(|_| vec!["the file and the defaults do not go together".to_owned()])?;
-    let problems = Problems::of(origins);
-    let config = check(Value::new(None, tree.cache.kind), &problems);
-    if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
+    over_defaults::read((DEFAULTS, text), folder, &[], check)
 }
 
 fn check(tree: Value, problems: &Problems) -> SealConfig {

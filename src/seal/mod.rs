@@ -28,6 +28,7 @@ pub mod init;
 pub mod job;
 pub mod judge;
 pub mod matrix;
+pub mod over_defaults;
 pub mod sections;
 pub mod spill;
 pub mod statics;

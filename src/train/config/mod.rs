@@ -18,7 +18,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use config::{File, FileFormat, Value};
+use config::Value;
 
 use self::fit::{Fit, fit};
 use self::network::{Network, network};
@@ -37,9 +37,8 @@ use crate::core::features::{Scaler, ScalerKind};
 use crate::core::forecast::{SignalThresholds, TARGET_KINDS, Target};
 use crate::core::step::StepRule;
 use crate::engine::model::manifest::StepSpec;
-use crate::ops::document::lines_of;
-use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
-use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
+use crate::ports::section::{Problems, Section};
+use crate::seal::over_defaults;
 use crate::seal::sections::{
     CalendarChoice, DataConfig, data, forecast, period_steps, step, unknown_field,
 };
@@ -159,42 +158,15 @@ pub fn load(path: &Path) -> Result<TrainConfig, ConfigError> {
 /// # Errors
 /// As [`load`].
 pub fn load_with(path: &Path, changes: &[(String, Value)]) -> Result<TrainConfig, ConfigError> {
-    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
-    let text = read_text(path, CONFIGURATION_BYTES_MAX)
-        .map_err(|error| refuse(vec![error.to_string()]))?;
-    read_in(&text, Some(folder_of(path)), changes).map_err(refuse)
+    over_defaults::load(path, |text, folder| {
+        over_defaults::read((DEFAULTS, text), Some(folder), changes, check)
+    })
 }
 
 /// As [`load`], from text.
 #[cfg(test)]
 pub(super) fn read(text: &str) -> Result<TrainConfig, Vec<String>> {
-    read_in(text, None, &[])
-}
-
-/// As [`load_with`], from the text of a file in `folder`.
-fn read_in(
-    text: &str,
-    folder: Option<PathBuf>,
-    changes: &[(String, Value)],
-) -> Result<TrainConfig, Vec<String>> {
-    let mut origins = Origins::new(folder);
-    for (key, line) in lines_of(text)? {
-        origins.note(&key, Place::Line(line));
-    }
-    let mut builder = config::Config::builder()
-        .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
-        .add_source(File::from_str(text, FileFormat::Toml));
-    for (key, value) in changes {
-        builder = builder
-            .set_override(key, value.clone())
-            .map_err(|_| vec![format!("{key}: is no key, such as `network.lstm[0].units`")])?;
-    }
-    let tree = builder
-        .build()
-        .map_err(|_| vec!["the file and the defaults do not go together".to_owned()])?;
-    let problems = Problems::of(origins);
-    let config = check(Value::new(None, tree.cache.kind), &problems);
-    if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
+    over_defaults::read((DEFAULTS, text), None, &[], check)
 }
 
 fn check(tree: Value, problems: &Problems) -> TrainConfig {

@@ -6,13 +6,12 @@
 
 use std::path::{Path, PathBuf};
 
-use config::{File, FileFormat, Value};
+use config::Value;
 
 use super::space::{Dimension, dimension, json};
 use crate::app::config::ConfigError;
-use crate::ops::document::lines_of;
-use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
-use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
+use crate::ports::section::{Problems, Section};
+use crate::seal::over_defaults;
 use crate::train::config::schedule::Control;
 use crate::train::config::{REPEATS_MAX, load_with};
 
@@ -83,27 +82,14 @@ impl Method {
 /// [`ConfigError`] with every problem found.
 pub fn load(path: &Path) -> Result<Settings, ConfigError> {
     let refuse = |problems| ConfigError { path: path.to_owned(), problems };
-    let text = read_text(path, CONFIGURATION_BYTES_MAX)
-        .map_err(|error| refuse(vec![error.to_string()]))?;
-    let settings = read_in(&text, folder_of(path)).map_err(refuse)?;
+    let settings = over_defaults::load(path, read_in)?;
     load_with(&settings.base, &[])?;
     let problems = unfit(&settings);
     if problems.is_empty() { Ok(settings) } else { Err(refuse(problems)) }
 }
 
 fn read_in(text: &str, folder: PathBuf) -> Result<Settings, Vec<String>> {
-    let mut origins = Origins::new(Some(folder));
-    for (key, line) in lines_of(text)? {
-        origins.note(&key, Place::Line(line));
-    }
-    let tree = config::Config::builder()
-        .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
-        .add_source(File::from_str(text, FileFormat::Toml))
-        .build()
-        .map_err(|_| vec!["the file and the defaults do not go together".to_owned()])?;
-    let problems = Problems::of(origins);
-    let settings = check(Value::new(None, tree.cache.kind), &problems);
-    if problems.is_empty() { Ok(settings) } else { Err(problems.into_vec()) }
+    over_defaults::read((DEFAULTS, text), Some(folder), &[], check)
 }
 
 fn check(tree: Value, problems: &Problems) -> Settings {
